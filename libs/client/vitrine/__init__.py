@@ -1,0 +1,1 @@
+"""Python client, the vitrine command line and the embedded stack."""

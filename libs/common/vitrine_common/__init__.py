@@ -1,0 +1,1 @@
+"""Message contracts, bus, documents, blobs, states, settings, telemetry and the vitrine.yaml model."""

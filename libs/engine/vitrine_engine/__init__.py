@@ -1,0 +1,1 @@
+"""Where user code runs: the Engine protocol and the process engine."""

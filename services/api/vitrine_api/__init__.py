@@ -1,0 +1,1 @@
+"""HTTP API, accounts, access, share links, showcase pages."""

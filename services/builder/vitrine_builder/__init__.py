@@ -1,0 +1,1 @@
+"""Requirements to lock to environment."""

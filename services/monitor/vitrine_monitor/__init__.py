@@ -1,0 +1,1 @@
+"""Scoring data and its summaries."""

@@ -1,0 +1,1 @@
+"""Worker host: sandboxes, dispatch, scale to zero."""
