@@ -1,0 +1,416 @@
+"""The port behind which user code runs: what a service may ask of an engine, and what it gets back.
+
+An *engine* makes *sandboxes*. A sandbox holds one environment and one model, and serves *runs*. Every
+adapter (process, and later docker and kubernetes) passes the same behaviour suite
+(`tests/contract/test_engine_*.py`), so a service never asks which one it was given.
+
+Life of a sandbox::
+
+    engine.start(spec) -> sandbox.load(model) -> sandbox.run(request)* -> sandbox.stop()
+
+All objects belong to the event loop that made them; methods of one sandbox may be called concurrently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class Reason(StrEnum):
+    """Why a run did not succeed. Only `PLATFORM_ERROR` may be retried by a service."""
+
+    USER_ERROR = "user_error"
+    """The program ended with a status other than 0, or a promised output is missing."""
+    TIMEOUT = "timeout"
+    """The wall clock limit passed."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The sandbox's memory limit was reached."""
+    DISK_FULL = "disk_full"
+    """The run's private disk was full when the program failed."""
+    OUTPUT_TOO_LARGE = "output_too_large"
+    """The outputs together exceed `Limits.output_bytes`."""
+    SANDBOX_VIOLATION = "sandbox_violation"
+    """The sandbox broke the protocol; it was killed."""
+    INPUT_INVALID = "input_invalid"
+    """An input cannot be used; the message names it."""
+    CANCELLED = "cancelled"
+    """`Sandbox.cancel` was called, or the iterator of `Sandbox.run` was closed."""
+    PLATFORM_ERROR = "platform_error"
+    """The platform failed, not the program: the sandbox could not be made or died by itself."""
+
+
+class EngineError(Exception):
+    """An engine could not do what was asked; the message names the culprit and the way out."""
+
+
+class StartFailed(EngineError):
+    """No sandbox could be made: a tool is missing, the kernel forbids it, or a directory is unusable."""
+
+
+class LoadFailed(EngineError):
+    """A model could not be loaded; `reason` says whose fault it is, the message why."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SandboxGone(EngineError):
+    """The sandbox has been stopped, or has died; start another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """Which guarantees hold on this machine, and by which mechanism. Logged and shown at service start."""
+
+    engine: str
+    namespaces: tuple[str, ...]
+    """Linux namespaces that each sandbox has of its own, e.g. `("user", "mount", "pid", "network", …)`."""
+    user_ids: Literal["distinct", "shared"]
+    """`distinct`: each sandbox has a host uid of its own. `shared`: all run as the service's user."""
+    memory: Literal["cgroup-v1", "cgroup-v2", "watcher"]
+    processes: Literal["cgroup-v1", "cgroup-v2", "watcher"]
+    cpu: Literal["cgroup-v1", "cgroup-v2", "none"]
+    seccomp: bool
+    work_directory: Literal["overlay", "copy"]
+    """How `/work` is made private to a run: an overlay over the bundle, or a copy of it."""
+    warnings: tuple[str, ...] = ()
+    """What is missing, in sentences for the operator: what it means and how to get it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a sandbox may use. Memory, processes and CPU bind the sandbox as a whole, tmpfs files included."""
+
+    memory_bytes: int = 2 * GIB
+    cpus: float = 1.0
+    """CPU bandwidth in cores; also the number of threads (rounded up) that libraries are told to use."""
+    processes: int = 256
+    """Processes and threads that exist at once."""
+    disk_bytes: int = 1 * GIB
+    """Size of the private `/work` of a run, and again of its `/tmp`; counted as memory as well (tmpfs)."""
+    output_bytes: int = 256 * MIB
+    """Bytes of all collected outputs of a run together; each checkpoint is held to it alone."""
+    log_bytes: int = 4 * MIB
+    """Bytes of standard output and standard error together that are reported; the rest is dropped."""
+    wall_seconds: float = 300.0
+    """Default of `RunRequest.wall_seconds`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A host directory or file that the operator shows to a sandbox. Never taken from an author."""
+
+    source: Path
+    target: str
+    """Absolute path inside the sandbox."""
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """What a sandbox is made of."""
+
+    id: str
+    """Unique among living sandboxes: letters, digits, `_`, `-`; at most 64 characters."""
+    environment: Path | None = None
+    """Host directory shown at `/env` (read-only, must be world-readable); None: the platform's bare Python."""
+    bundle: Path | None = None
+    """Host directory shown at `/bundle` (read-only, must be world-readable); None: an empty one."""
+    limits: Limits = field(default_factory=Limits)
+    binds: tuple[Bind, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of every run, on top of the engine's own (PATH, HOME, …)."""
+    gpu: bool = False
+    """Show the NVIDIA devices and driver libraries of the host."""
+    max_runs: int = 1
+    """Runs of a script model served at the same time; further calls of `run` wait for their turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptModel:
+    """A bundle whose command line is executed once per run, each time in a clean private `/work`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxModel:
+    """An ONNX file with declarative pre- and post-processing: no user code.
+
+    `inputs` and `outputs` are the plain dicts of the model file's `inputs:` and `outputs:` lists; their
+    keys are documented in `vitrine_harness.tensors`.
+    """
+
+    path: str
+    """Path of the model relative to the bundle."""
+    inputs: Sequence[Mapping[str, Any]] = ()
+    outputs: Sequence[Mapping[str, Any]] = ()
+
+
+Model = ScriptModel | OnnxModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSignature:
+    """One tensor of an ONNX graph."""
+
+    name: str
+    dtype: str
+    """NumPy name, e.g. `float32`; `object` for string tensors."""
+    shape: tuple[int | str | None, ...]
+    """Sizes; a symbolic dimension by its name, an unknown one as None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What `Sandbox.load` found."""
+
+    kind: Literal["script", "onnx"]
+    milliseconds: float
+    inputs: tuple[TensorSignature, ...] = ()
+    outputs: tuple[TensorSignature, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """Bytes that a run receives."""
+
+    name: str
+    """Name of the input; for ONNX models that of the declared input which the bytes belong to."""
+    source: bytes | Path
+    """The bytes, or a host file that the engine reads and sends (never shown to the sandbox itself)."""
+    destination: str | None = None
+    """Script models: path relative to `/work`; missing directories are made. Ignored for ONNX models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A dense array: C order, little endian."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """Files of `/work` that are collected when the program has ended with status 0."""
+
+    pattern: str
+    """Relative to `/work`: a file, a directory (all regular files below it), or a glob (`*`, `?`, `**`)."""
+    required: bool = False
+    """Whether a run without a match fails with `USER_ERROR`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One run. Script models need `argv`; ONNX models take `values` and `files`, or `tensors`."""
+
+    id: str
+    """Unique among the runs of the sandbox: letters, digits, `_`, `-`; at most 64 characters."""
+    argv: tuple[str, ...] = ()
+    """The command line; never interpreted by a shell. `python` is that of the environment."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values by input name. Script models see them as `VITRINE_INPUT_<NAME>` (text as it is, else JSON)."""
+    files: tuple[InputFile, ...] = ()
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Raw tensors by graph input name; the outputs then come as `OutputTensor`. ONNX models only."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    wall_seconds: float | None = None
+    outputs: tuple[OutputSpec, ...] = ()
+    checkpoints: str | None = None
+    """Glob relative to `/work`: matching files are reported as `CheckpointFile` while the run goes on."""
+    metrics: bool = False
+    """Whether JSON lines on standard output are taken as metrics too (see `vitrine_metrics`)."""
+    traceparent: str | None = None
+    """W3C trace context, passed on as `TRACEPARENT`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """A piece of what the program printed, in the order of arrival within its stream; any split."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Numbers that the program reported."""
+
+    values: Mapping[str, float]
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the program says that it is: `fraction` in 0…1."""
+
+    fraction: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFile:
+    """A collected file. `file` is the engine's copy: read or move it before asking for the next event.
+
+    What has not been moved by then is deleted.
+    """
+
+    name: str
+    """Path relative to `/work`, always relative and without `..`."""
+    media_type: str
+    size: int
+    digest: str
+    """`sha256:<64 hex>`, computed by the engine, not by the sandbox."""
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFile(OutputFile):
+    """A file matching `RunRequest.checkpoints` that had stopped changing; again after every change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputValue:
+    """A typed result of an ONNX model.
+
+    `type` is that of the declared output. `label`: value is `{"label": str, "score": float, "index": int}`;
+    `labels`: value is a list of those, best first; `number`, `text`, `json`: value is the value.
+    """
+
+    name: str
+    type: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputTensor:
+    """A raw result of an ONNX model that was called with raw tensors."""
+
+    name: str
+    tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds from the call of `run` to each point; None where it was not reached."""
+
+    started: float | None = None
+    """The program (or the ONNX session) was given its inputs and began."""
+    user: float | None = None
+    """It ended."""
+    collected: float | None = None
+    """The last output had arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    reason: Reason | None
+    """None for success."""
+    exit_code: int | None = None
+    """Status of the program; 128 + n where signal n ended it; None where it did not end by itself."""
+    message: str = ""
+    """For people: e.g. the last line of the program's traceback, or the name of the input that is wrong."""
+    timings: Timings = field(default_factory=Timings)
+    peak_memory_bytes: int | None = None
+    """Largest memory use of the sandbox seen during the run."""
+    log_truncated: bool = False
+    """Whether output beyond `Limits.log_bytes` was dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last event of every run, exactly once."""
+
+    outcome: Outcome
+
+
+RunEvent = Log | Metric | Progress | OutputFile | CheckpointFile | OutputValue | OutputTensor | Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a sandbox uses now; `cpu_seconds` since its start."""
+
+    memory_bytes: int
+    cpu_seconds: float
+    processes: int
+    disk_bytes: int
+
+
+class Sandbox(Protocol):
+    """A place where one model runs. Made by `Engine.start`."""
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+
+    @property
+    def pid(self) -> int | None:
+        """A host process that lives exactly as long as the sandbox; None where there is none on this host."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the sandbox can still take runs."""
+
+    async def load(self, model: Model) -> Loaded:
+        """Make the model ready; once per sandbox.
+
+        Raises `LoadFailed` (bad model, missing package, not enough memory) and `SandboxGone`.
+        """
+
+    def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
+        """Run once and report; the last event is always exactly one `Finished`.
+
+        Failures are outcomes, never exceptions; only a request that is itself malformed raises `ValueError`
+        (before the first event). Runs beyond `SandboxSpec.max_runs` wait for their turn; waiting
+        counts in `Timings`, not against `wall_seconds`. Closing the iterator early cancels the run.
+        After a run, whatever its outcome, `alive` says whether the sandbox can be used again.
+        """
+
+    async def cancel(self, run_id: str) -> None:
+        """End a run with `Reason.CANCELLED`; all its processes are killed. Unknown and ended runs: no effect."""
+
+    async def usage(self) -> Usage:
+        """Measure; zeros once the sandbox is gone."""
+
+    async def stop(self) -> None:
+        """Kill everything and leave nothing behind: processes, mounts, directories, cgroups. Idempotent.
+
+        Runs that were going on end with `Reason.CANCELLED`.
+        """
+
+    async def wait_exited(self) -> None:
+        """Return when the sandbox is gone, by `stop` or by itself."""
+
+
+class Engine(Protocol):
+    """Where user code runs."""
+
+    @property
+    def name(self) -> str:
+        """`process`, `docker` or `kubernetes`."""
+
+    async def probe(self) -> Isolation:
+        """Try out what this machine allows; called at service start.
+
+        Raises `StartFailed` where no sandbox can be made at all.
+        """
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Make a sandbox with the harness running and connected and no user code loaded.
+
+        Raises `StartFailed` (also `ValueError` for a malformed spec). Nothing is left behind on failure.
+        """
+
+    async def aclose(self) -> None:
+        """Stop every sandbox and free what the engine holds. Idempotent."""
