@@ -50,11 +50,11 @@ class EngineError(Exception):
     """An engine could not do what was asked; the message names the culprit and the way out."""
 
 
-class StartFailed(EngineError):
+class StartError(EngineError):
     """No sandbox could be made: a tool is missing, the kernel forbids it, or a directory is unusable."""
 
 
-class LoadFailed(EngineError):
+class LoadError(EngineError):
     """A model could not be loaded; `reason` says whose fault it is, the message why."""
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -62,7 +62,7 @@ class LoadFailed(EngineError):
         self.reason = reason
 
 
-class SandboxGone(EngineError):
+class SandboxGoneError(EngineError):
     """The sandbox has been stopped, or has died; start another one."""
 
 
@@ -121,7 +121,7 @@ class SandboxSpec:
     id: str
     """Unique among living sandboxes: letters, digits, `_`, `-`; at most 64 characters."""
     environment: Path | None = None
-    """Host directory shown at `/env` (read-only, must be world-readable); None: the platform's bare Python."""
+    """Host directory shown at `/env` (read-only, must be world-readable); None: bare Python."""
     bundle: Path | None = None
     """Host directory shown at `/bundle` (read-only, must be world-readable); None: an empty one."""
     limits: Limits = field(default_factory=Limits)
@@ -217,7 +217,7 @@ class RunRequest:
     argv: tuple[str, ...] = ()
     """The command line; never interpreted by a shell. `python` is that of the environment."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values by input name. Script models see them as `VITRINE_INPUT_<NAME>` (text as it is, else JSON)."""
+    """JSON values by input name. Script models see them as `VITRINE_INPUT_<NAME>`: text as it is, else JSON."""
     files: tuple[InputFile, ...] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Raw tensors by graph input name; the outputs then come as `OutputTensor`. ONNX models only."""
@@ -365,7 +365,7 @@ class Sandbox(Protocol):
     async def load(self, model: Model) -> Loaded:
         """Make the model ready; once per sandbox.
 
-        Raises `LoadFailed` (bad model, missing package, not enough memory) and `SandboxGone`.
+        Raises `LoadError` (bad model, missing package, not enough memory) and `SandboxGoneError`.
         """
 
     def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
@@ -378,7 +378,7 @@ class Sandbox(Protocol):
         """
 
     async def cancel(self, run_id: str) -> None:
-        """End a run with `Reason.CANCELLED`; all its processes are killed. Unknown and ended runs: no effect."""
+        """End a run with `Reason.CANCELLED` and kill its processes; unknown and ended runs: no effect."""
 
     async def usage(self) -> Usage:
         """Measure; zeros once the sandbox is gone."""
@@ -403,13 +403,13 @@ class Engine(Protocol):
     async def probe(self) -> Isolation:
         """Try out what this machine allows; called at service start.
 
-        Raises `StartFailed` where no sandbox can be made at all.
+        Raises `StartError` where no sandbox can be made at all.
         """
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox with the harness running and connected and no user code loaded.
 
-        Raises `StartFailed` (also `ValueError` for a malformed spec). Nothing is left behind on failure.
+        Raises `StartError` (also `ValueError` for a malformed spec). Nothing is left behind on failure.
         """
 
     async def aclose(self) -> None:
