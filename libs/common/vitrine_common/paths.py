@@ -1,0 +1,73 @@
+"""Paths inside a bundle: POSIX, relative, and never out of it."""
+
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+MAX_PATH_BYTES = 1024
+MAX_NAME_BYTES = 255
+_DRIVE = re.compile(r"^[A-Za-z]:")
+
+
+def path_fault(path: str) -> str | None:
+    """Say what is wrong with `path` as a path inside a bundle, or return None when nothing is."""
+    if not path:
+        return "the path is empty"
+    if "\\" in path:
+        return "the path has a backslash; write forward slashes"
+    if path.startswith("/") or _DRIVE.match(path):
+        return "the path is absolute; write it relative to the directory of vitrine.yaml"
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in path):
+        return "the path has a control character"
+    if ".." in path.split("/"):
+        return "the path leaves the directory with `..`; only files of the bundle can be used"
+    if len(path.encode()) > MAX_PATH_BYTES:
+        return f"the path is longer than {MAX_PATH_BYTES} bytes"
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in path.split("/")):
+        return f"a name in the path is longer than {MAX_NAME_BYTES} bytes"
+    return None
+
+
+def normalise_path(path: str) -> str:
+    """Return `path` without `.` parts and doubled or trailing slashes; the bundle itself is ``.``.
+
+    Raises ValueError with the sentence of `path_fault`.
+    """
+    fault = path_fault(path)
+    if fault:
+        raise ValueError(fault)
+    return "/".join(part for part in path.split("/") if part not in {"", "."}) or "."
+
+
+def _file_path(path: str) -> str:
+    normal = normalise_path(path)
+    if normal == ".":
+        raise ValueError("the path names the directory itself; name a file")
+    return normal
+
+
+def _checked_path(path: str) -> str:
+    fault = path_fault(path)
+    if fault:
+        raise ValueError(fault)
+    return path
+
+
+FilePath = Annotated[
+    str, AfterValidator(_file_path), Field(description="A file of the bundle, relative to vitrine.yaml.")
+]
+"""A file inside the bundle, normalised."""
+
+DirectoryPath = Annotated[
+    str, AfterValidator(normalise_path), Field(description="A directory of the bundle; `.` is the bundle.")
+]
+"""A directory inside the bundle, normalised; ``.`` is the bundle itself."""
+
+PathPattern = Annotated[
+    str,
+    AfterValidator(_checked_path),
+    Field(description="A file, a directory ending with `/`, or a pattern such as `results/*.png`."),
+]
+"""A path or glob pattern inside the working directory, kept as written (a trailing slash has meaning)."""

@@ -1,0 +1,42 @@
+"""The model of `vitrine.yaml`: parsing, checks, what follows from it, and the values of a run."""
+
+from vitrine_common.spec.base import ModelKind
+from vitrine_common.spec.inputs import (
+    ChoiceInput,
+    FileInput,
+    ImageInput,
+    Input,
+    JsonInput,
+    NumberInput,
+    TextInput,
+)
+from vitrine_common.spec.model import Spec
+from vitrine_common.spec.outputs import STDOUT, Output, OutputType
+from vitrine_common.spec.requests import DEFAULT_LIMITS, EnvironmentRequest, Limits
+from vitrine_common.spec.sections import Package, Resources, Scaling, ScriptModel, Train
+from vitrine_common.spec.tensors import InputTensor, OutputTensor
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "STDOUT",
+    "ChoiceInput",
+    "EnvironmentRequest",
+    "FileInput",
+    "ImageInput",
+    "Input",
+    "InputTensor",
+    "JsonInput",
+    "Limits",
+    "ModelKind",
+    "NumberInput",
+    "Output",
+    "OutputTensor",
+    "OutputType",
+    "Package",
+    "Resources",
+    "Scaling",
+    "ScriptModel",
+    "Spec",
+    "TextInput",
+    "Train",
+]

@@ -1,0 +1,106 @@
+"""The inputs and outputs that follow from a spec when it does not list them."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from vitrine_common.spec.base import ModelKind
+from vitrine_common.spec.inputs import FileInput, ImageInput, Input, JsonInput
+from vitrine_common.spec.outputs import STDOUT, Output, OutputType
+from vitrine_common.spec.tensors import InputTensor, OutputTensor
+
+if TYPE_CHECKING:
+    from vitrine_common.spec.model import Spec
+
+IMAGE_SUFFIXES = {"png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"}
+TYPE_OF_SUFFIX: dict[str, OutputType] = {"txt": "text", "md": "text", "json": "json"}
+OUTPUT_TYPES: dict[str, OutputType] = {
+    name: name  # type: ignore[misc]
+    for name in ("text", "number", "image", "label", "labels", "json", "file")
+}
+ALL_TENSORS = "*"
+"""Tensor name that stands for all of them: a JSON mapping of tensor name → nested list."""
+
+
+def effective_inputs(spec: Spec) -> list[Input]:
+    """Return the inputs that a run takes, in order."""
+    if spec.inputs is not None:
+        return list(spec.inputs)
+    if spec.kind() is ModelKind.ONNX:
+        tensor = InputTensor(name=ALL_TENSORS)
+        return [
+            JsonInput(name="tensors", description="Tensor name to nested list of numbers.", tensor=tensor)
+        ]
+    entry = spec.model.input if spec.model else None
+    if entry is None or entry.type == "flag" or entry.download_destination is None:
+        return []
+    suffix = PurePosixPath(entry.download_destination).suffix.lower()
+    if suffix.lstrip(".") in IMAGE_SUFFIXES:
+        return [ImageInput(name="input", destination=entry.download_destination)]
+    return [
+        FileInput(name="input", destination=entry.download_destination, accept=[suffix] if suffix else [])
+    ]
+
+
+def effective_outputs(spec: Spec) -> list[Output]:
+    """Return the outputs that a run gives, in order."""
+    if spec.outputs is not None:
+        return list(spec.outputs)
+    if spec.kind() is ModelKind.ONNX:
+        return [Output(name="tensors", type="json", tensor=OutputTensor(name=ALL_TENSORS))]
+    entry = spec.model.output if spec.model else None
+    if entry is None:
+        return [Output(name="output", type="text", path=STDOUT)]
+    return [Output(name="output", type=_output_type(entry.type, entry.path), path=entry.path)]
+
+
+def output_pattern(path: str, suffix: str | None) -> str:
+    """Return the glob pattern (as `pathlib.Path.glob` reads it) of an output's `path`.
+
+    A directory (`results/`, or a last part without a dot) stands for every file under it with `suffix`.
+    """
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    is_directory = path.endswith("/") or not parts or not ("." in parts[-1] or set("*?[") & set(parts[-1]))
+    if not is_directory:
+        return "/".join(parts)
+    return "/".join([*parts, "**", f"*.{suffix}" if suffix else "*"])
+
+
+def output_suffix(declared: str | None) -> str | None:
+    """Return the file suffix that `model.output.type` names, without its dot; None for output types."""
+    suffix = (declared or "").lower().lstrip(".")
+    return suffix if suffix and suffix not in OUTPUT_TYPES or suffix == "json" else None
+
+
+def interface_fault(spec: Spec) -> str | None:
+    """Say why the inputs and outputs do not fit the kind of the model, or return None."""
+    onnx = spec.kind() is ModelKind.ONNX
+    for item in spec.inputs or []:
+        if onnx and item.type == "file":
+            return (
+                f"input `{item.name}`: an ONNX model takes no files; use image, json, number, text or choice"
+            )
+        if not onnx and item.tensor is not None:
+            return f"input `{item.name}` has a `tensor`, but only ONNX models have tensors; remove it"
+        if onnx and (item.destination is not None or item.flag is not None):
+            return f"input `{item.name}` has a `flag` or `destination`, but an ONNX model has no command; remove it"
+    for output in spec.outputs or []:
+        if onnx and output.path is not None:
+            return f"output `{output.name}` has a `path`, but an ONNX model writes no files; write `tensor:`"
+        if onnx and output.type in {"text", "file"}:
+            return f"output `{output.name}`: an ONNX model gives no {output.type}; use label, labels, number, image or json"
+        if not onnx and output.tensor is not None:
+            return f"output `{output.name}` has a `tensor`, but only ONNX models have tensors; write `path:`"
+        if not onnx and output.type in {"image", "file"} and output.path in {None, STDOUT}:
+            return f"output `{output.name}`: say where the {output.type} is written, with `path:`"
+    return None
+
+
+def _output_type(declared: str | None, path: str) -> OutputType:
+    suffix = (declared or PurePosixPath(path).suffix).lower().lstrip(".")
+    if suffix in OUTPUT_TYPES:
+        return OUTPUT_TYPES[suffix]
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return TYPE_OF_SUFFIX.get(suffix, "text" if path == STDOUT else "file")

@@ -1,0 +1,195 @@
+"""The model of `vitrine.yaml`, and what follows from it.
+
+The schema of the file published in the field's literature (`model`, `package`, `language` …) is taken as
+it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `resources`, `scaling`, `train`, `model_card`)
+extend it.
+"""
+
+from typing import Any, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from vitrine_common.paths import FilePath
+from vitrine_common.spec.base import ModelKind, Section
+from vitrine_common.spec.harness import harness_form
+from vitrine_common.spec.inputs import Input
+from vitrine_common.spec.interface import effective_inputs, effective_outputs, interface_fault
+from vitrine_common.spec.outputs import Output
+from vitrine_common.spec.requests import DEFAULT_LIMITS, EnvironmentRequest, Limits
+from vitrine_common.spec.sections import Package, Resources, Scaling, ScriptModel, Train
+
+LANGUAGE = "python-3.11"
+MODEL_NAME = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+
+
+class Spec(Section):
+    """A `vitrine.yaml`. It says what runs: `model` with a command, or `onnx`."""
+
+    name: str = Field(pattern=MODEL_NAME)
+    """Name of the model: lower-case letters, digits, dots, dashes and underscores."""
+    language: str = LANGUAGE
+    """Interpreter; `python-3.11` is to be had."""
+    framework: str | None = Field(default=None, max_length=100)
+    """Framework, as information for readers."""
+    description: str | None = Field(default=None, max_length=10_000)
+    """What the model does, in a sentence or two."""
+    version: str | None = Field(default=None, max_length=100)
+    """The author's own version label."""
+    model: ScriptModel | None = None
+    """A model that is run by a command."""
+    onnx: FilePath | None = None
+    """A model that is an ONNX file and needs no code."""
+    package: Package = Field(default_factory=Package)
+    """The packages that the model needs."""
+    inputs: list[Input] | None = Field(default=None, max_length=100)
+    """Typed inputs, as a list or as a mapping from names."""
+    outputs: list[Output] | None = Field(default=None, max_length=100)
+    """Typed outputs, as a list or as a mapping from names."""
+    resources: Resources = Field(default_factory=Resources)
+    """What one run may use."""
+    scaling: Scaling = Field(default_factory=Scaling)
+    """How many workers are kept."""
+    train: Train | None = None
+    """How the model is trained."""
+    model_card: str | None = Field(default=None, max_length=100_000)
+    """Markdown for the reader, or the bundle's file that holds it (`MODEL_CARD.md`)."""
+
+    @field_validator("inputs", "outputs", mode="before")
+    @classmethod
+    def _as_list(cls, value: object) -> object:
+        """Read a mapping from names, and `prompt: text` as `prompt: {type: text}`."""
+        if not isinstance(value, dict):
+            return value
+        return [_named(name, definition) for name, definition in value.items()]
+
+    @field_validator("inputs", "outputs")
+    @classmethod
+    def _names_differ(cls, value: list[Any] | None, info: ValidationInfo) -> list[Any] | None:
+        seen: set[str] = set()
+        for item in value or []:
+            key = item.name.lower().replace("-", "_")
+            if key in seen:
+                raise ValueError(
+                    f"two {info.field_name} are named `{item.name}`; names differ by more than case"
+                )
+            seen.add(key)
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _is_to_be_had(cls, value: str) -> str:
+        if value != LANGUAGE:
+            raise ValueError(f"`{value}` is not to be had on this platform; write `{LANGUAGE}`")
+        return value
+
+    @field_validator("package")
+    @classmethod
+    def _can_be_installed(cls, value: Package) -> Package:
+        if value.type == "apt":
+            raise ValueError(
+                "`type: apt` cannot be installed today; write `type: pip` and list Python packages"
+            )
+        if value.type == "conda" and (value.requirements_file or "").endswith((".yml", ".yaml")):
+            raise ValueError(
+                "a conda environment file cannot be read today; list the packages in a plain requirements.txt"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _runs(self) -> Self:
+        if self.onnx is not None and self.model is not None:
+            raise ValueError("has both `model` and `onnx`; keep the one that is to be run")
+        if self.onnx is None and (self.model is None or not self.model.command + self.model.exec_cmd):
+            raise ValueError(
+                "does not say what runs; write `model: {command: python predict.py}` or `onnx: model.onnx`"
+            )
+        fault = interface_fault(self)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    def kind(self) -> ModelKind:
+        """Return how this model is run."""
+        return ModelKind.ONNX if self.onnx is not None else ModelKind.SCRIPT
+
+    def effective_inputs(self) -> list[Input]:
+        """Return the declared inputs, or those that follow from `model.input` or from the ONNX file."""
+        return effective_inputs(self)
+
+    def effective_outputs(self) -> list[Output]:
+        """Return the declared outputs, or those that follow from `model.output` or from the ONNX file."""
+        return effective_outputs(self)
+
+    def limits(self, defaults: Limits = DEFAULT_LIMITS, ceiling: Limits | None = None) -> Limits:
+        """Return what one run may use: `resources` over `defaults`, cut to `ceiling`."""
+        return resource_limits(self.resources, defaults, ceiling)
+
+    def train_limits(self, defaults: Limits = DEFAULT_LIMITS, ceiling: Limits | None = None) -> Limits:
+        """Return what a training may use: `train.resources` over `defaults`, cut to `ceiling`."""
+        return resource_limits(self.train.resources if self.train else Resources(), defaults, ceiling)
+
+    def environment_request(self) -> EnvironmentRequest:
+        """Return the packages that runs need."""
+        file = self.package.requirements_file
+        preset = "onnx" if self.kind() is ModelKind.ONNX and file is None else None
+        return EnvironmentRequest(self.language.removeprefix("python-"), "pip", file, preset)  # type: ignore[arg-type]
+
+    def train_environment_request(self) -> EnvironmentRequest:
+        """Return the packages that the training needs; without a list of its own, those of `package`."""
+        file = (self.train.requirements_file if self.train else None) or self.package.requirements_file
+        return EnvironmentRequest(self.language.removeprefix("python-"), "pip", file, None)
+
+    def warnings(self) -> list[str]:
+        """Return what the author should know although the file is accepted."""
+        found = []
+        if self.package.type == "conda":
+            found.append(
+                "package.type conda: the requirements file is installed with pip; `conda activate` does nothing"
+            )
+        if self.kind() is ModelKind.SCRIPT and self.package.requirements_file is None:
+            found.append(
+                "package.requirements_file is missing: the command runs with the standard library only"
+            )
+        return found
+
+    def model_card_file(self) -> str | None:
+        """Return the bundle's file that holds the model card, or None when the card is given as text."""
+        card = (self.model_card or "").strip()
+        is_path = card.lower().endswith((".md", ".txt")) and "\n" not in card and " " not in card
+        return card.removeprefix("./") if is_path else None
+
+    def named_files(self) -> dict[str, str]:
+        """Return the files of the bundle that must exist: field → path. Trained files are not among them."""
+        from vitrine_common.spec.files import named_files
+
+        return named_files(self)
+
+    def to_harness(self, directories: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Return the plain form that the harness in the sandbox reads; see `harness.harness_form`.
+
+        `directories` are those of the bundle: `model.path` is the working directory when it is one of them.
+        """
+        return harness_form(self, directories)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the file as plain JSON values with only the keys that were written."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def resource_limits(resources: Resources, defaults: Limits, ceiling: Limits | None) -> Limits:
+    """Return `resources` over `defaults`, each value cut to that of `ceiling`."""
+
+    def pick(key: str) -> Any:
+        asked = getattr(resources, key)
+        value = getattr(defaults, key) if asked is None else asked
+        return value if ceiling is None else min(value, getattr(ceiling, key))
+
+    return Limits(**{key: pick(key) for key in ("cpu", "memory", "gpu", "timeout", "disk", "processes")})
+
+
+def _named(name: object, definition: object) -> object:
+    if isinstance(definition, str):
+        return {"name": name, "type": definition}
+    if isinstance(definition, dict):
+        return {"name": name, **definition}
+    return definition

@@ -1,0 +1,134 @@
+"""The sections that say what runs, with which packages, on what, and how it is trained."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from vitrine_common.paths import DirectoryPath, FilePath, PathPattern
+from vitrine_common.spec.base import Section
+from vitrine_common.spec.quantities import Duration, Size
+
+Command = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class ScriptInput(Section):
+    """How a script takes its input."""
+
+    type: Literal["download", "flag"]
+    """`download`: one file is put at `download_destination`. `flag`: values become `--name value`."""
+    download_destination: FilePath | None = None
+    """Where the file is put, relative to the working directory."""
+
+    @model_validator(mode="after")
+    def _download_has_destination(self) -> Self:
+        if self.type == "download" and self.download_destination is None:
+            raise ValueError("`type: download` needs `download_destination`: the file that the script reads")
+        return self
+
+
+class ScriptOutput(Section):
+    """Where a script leaves its result."""
+
+    path: PathPattern
+    """File, directory or pattern, relative to the working directory; `stdout` is what is printed."""
+    type: str | None = Field(default=None, max_length=32)
+    """Suffix of the files (`png`, `json`, `txt` …) or an output type (`image`, `text` …)."""
+
+
+class ScriptModel(Section):
+    """A model that is run by a command, as its author runs it."""
+
+    file_type: str | None = Field(default=None, alias="fileType", max_length=16)
+    """Kind of file that holds the source (`.zip`, `.tar.gz`); informative when a directory is pushed."""
+    path: DirectoryPath | None = None
+    """Directory of the bundle in which the command runs; the bundle itself when it has no such directory."""
+    exec_cmd: str = Field(default="", max_length=1000)
+    """Program that the command is handed to, such as `python`; usually empty."""
+    command: str = Field(default="", max_length=4000)
+    """Command line; it is split like a shell would, but no shell runs it."""
+    input: ScriptInput | None = None
+    """How the script takes its input."""
+    output: ScriptOutput | None = None
+    """Where the script leaves its result."""
+
+
+class Package(Section):
+    """The packages that the model needs."""
+
+    type: Literal["pip", "conda", "apt"] = "pip"
+    """Package manager; conda with a plain requirements file is installed with pip."""
+    requirements_file: FilePath | None = None
+    """File that lists the packages, such as `requirements.txt`."""
+
+
+class Resources(Section):
+    """What one run may use. Each key is optional; the operator's defaults fill in."""
+
+    cpu: float | None = Field(default=None, gt=0, le=1024)
+    """Cores; fractions are taken."""
+    memory: Size | None = None
+    """Memory, such as `2Gi`."""
+    gpu: int | None = Field(default=None, ge=0, le=64)
+    """Number of GPUs."""
+    timeout: Duration | None = None
+    """Longest time that a run may take, such as `10m`."""
+    disk: Size | None = None
+    """Most that a run may write, such as `1Gi`."""
+    processes: int | None = Field(default=None, ge=1, le=100_000)
+    """Most processes and threads at one time."""
+    network: Literal[False] = False
+    """Runs have no network; only `false` is taken."""
+
+
+class Scaling(Section):
+    """How many workers are kept for a version."""
+
+    min: int = Field(default=0, ge=0, le=1000)
+    """Workers that stay when nobody asks; 0 stops the last one when it is idle."""
+    max: int | None = Field(default=None, ge=1, le=1000)
+    """Most workers at one time; the operator's default without it."""
+    idle: Duration | None = None
+    """Time without work after which a worker is stopped, such as `5m`."""
+    concurrency: int = Field(default=1, ge=1, le=1000)
+    """Runs that one worker takes at one time."""
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.max is not None and self.min > self.max:
+            raise ValueError(f"`min` {self.min} is larger than `max` {self.max}")
+        return self
+
+
+class TrainMetrics(Section):
+    """The metric that tells a good training from a bad one."""
+
+    primary: str = Field(min_length=1, max_length=100)
+    """Name that the training logs it by."""
+    goal: Literal["maximize", "minimize"] = "maximize"
+    """Which direction is better."""
+
+
+class Train(Section):
+    """How the model is trained by `vitrine train`."""
+
+    command: Command
+    """Command line, run in the bundle; it is split like a shell would, but no shell runs it."""
+    requirements_file: FilePath | None = None
+    """Packages of the training; those of `package` without it."""
+    outputs: list[PathPattern] = Field(default_factory=list, max_length=200)
+    """Files, directories or patterns that the training writes and the registered version contains."""
+    checkpoints: list[PathPattern] = Field(default_factory=list, max_length=200)
+    """Patterns of checkpoints that are stored while the training runs."""
+    metrics: TrainMetrics | None = None
+    """The primary metric, or only its name."""
+    resources: Resources = Field(default_factory=Resources)
+    """What the training may use."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_many(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        listed = {key: [data[key]] for key in ("outputs", "checkpoints") if isinstance(data.get(key), str)}
+        metrics = {"metrics": {"primary": data["metrics"]}} if isinstance(data.get("metrics"), str) else {}
+        return {**data, **listed, **metrics}
