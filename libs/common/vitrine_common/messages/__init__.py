@@ -1,0 +1,49 @@
+"""Every message of Vitrine: payloads, envelope, subjects and streams."""
+
+from vitrine_common.messages.build import (
+    BuildFailed,
+    BuildProgress,
+    BuildStart,
+    BuildSucceeded,
+    EnvironmentRequest,
+)
+from vitrine_common.messages.envelope import Command, Envelope, Event, Message, Progress, seal
+from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
+from vitrine_common.messages.trial import (
+    TrainCancel,
+    TrainCancelling,
+    TrainStart,
+    TrialFinished,
+    TrialProgress,
+    TrialStarted,
+)
+from vitrine_common.messages.version import LinkRevoked, VersionBuildFailed, VersionReady, VersionRegister
+
+__all__ = [
+    "BuildFailed",
+    "BuildProgress",
+    "BuildStart",
+    "BuildSucceeded",
+    "Command",
+    "Envelope",
+    "EnvironmentRequest",
+    "Event",
+    "LinkRevoked",
+    "Message",
+    "Progress",
+    "RunCancel",
+    "RunCancelling",
+    "RunFinished",
+    "RunProgress",
+    "RunStart",
+    "TrainCancel",
+    "TrainCancelling",
+    "TrainStart",
+    "TrialFinished",
+    "TrialProgress",
+    "TrialStarted",
+    "VersionBuildFailed",
+    "VersionReady",
+    "VersionRegister",
+    "seal",
+]

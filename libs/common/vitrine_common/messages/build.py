@@ -1,0 +1,70 @@
+"""Messages about environments."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from vitrine_common.messages.envelope import Command, Event, Progress
+
+
+class EnvironmentRequest(BaseModel):
+    """What an environment shall hold; equal requests with an equal index give equal locks.
+
+    `requirements_digest` names the requirements file's bytes; `preset` names a list that the
+    platform keeps, for models that bring no requirements of their own. Exactly one is set, or
+    neither for an environment with nothing but Python.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    python: str = "3.11"
+    package_type: Literal["pip"] = "pip"
+    requirements_digest: str | None = None
+    requirements_name: str = "requirements.txt"
+    preset: Literal["onnx"] | None = None
+
+
+class BuildStart(Command):
+    """Make the environment; `build_id` is chosen by whoever asks, so asking twice is asking once."""
+
+    TYPE: ClassVar[str] = "build.start"
+
+    build_id: str
+    request: EnvironmentRequest
+
+
+class BuildSucceeded(Event):
+    """The environment is there."""
+
+    TYPE: ClassVar[str] = "build.succeeded"
+
+    build_id: str
+    environment_digest: str
+
+
+class BuildFailed(Event):
+    """The environment cannot be made; the reason stands in the build's document."""
+
+    TYPE: ClassVar[str] = "build.failed"
+
+    build_id: str
+    reason: str
+
+
+class BuildProgress(Progress):
+    """One step of a build, live."""
+
+    TYPE: ClassVar[str] = "build.progress"
+
+    build_id: str
+    step: Literal["queued", "resolve", "download", "unpack", "compile", "done", "failed"]
+    message: str = ""
+    done: int | None = None
+    total: int | None = None
+    unit: Literal["packages", "bytes", "files"] | None = None
+
+    def subject(self) -> str:
+        """Return the subject of this one build."""
+        return f"build.progress.{self.build_id}"

@@ -1,0 +1,86 @@
+"""Streams and subjects: the one place where they are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vitrine_common.messages.build import BuildFailed, BuildProgress, BuildStart, BuildSucceeded
+from vitrine_common.messages.envelope import Command, Event, Message
+from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
+from vitrine_common.messages.trial import (
+    TrainCancel,
+    TrainCancelling,
+    TrainStart,
+    TrialFinished,
+    TrialProgress,
+    TrialStarted,
+)
+from vitrine_common.messages.version import LinkRevoked, VersionBuildFailed, VersionReady, VersionRegister
+
+COMMANDS = "VITRINE_COMMANDS"
+EVENTS = "VITRINE_EVENTS"
+DEAD_LETTERS = "VITRINE_DEAD"
+
+DEAD_PREFIX = "dead"
+"""A message that nobody could handle goes to `dead.<its subject>`, with the reason in its headers."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """How one kind of message travels: its subjects, who sends it and who acts on it."""
+
+    message: type[Message]
+    subjects: tuple[str, ...]
+    senders: tuple[str, ...]
+    receivers: tuple[str, ...] = field(default=())
+
+    @property
+    def stream(self) -> str | None:
+        """The stream that keeps it, or None for live news."""
+        if issubclass(self.message, Command):
+            return COMMANDS
+        return EVENTS if issubclass(self.message, Event) else None
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(BuildStart, ("build.start",), ("api", "trainer"), ("builder",)),
+    Route(RunStart, ("run.start.cpu", "run.start.gpu"), ("api", "runner"), ("runner",)),
+    Route(RunCancel, ("run.cancel",), ("api",), ("runner",)),
+    Route(TrainStart, ("train.start",), ("api", "trainer"), ("trainer",)),
+    Route(TrainCancel, ("train.cancel",), ("api",), ("trainer",)),
+    Route(VersionRegister, ("version.register",), ("trainer",), ("api",)),
+    Route(BuildSucceeded, ("build.succeeded",), ("builder",), ("api", "trainer")),
+    Route(BuildFailed, ("build.failed",), ("builder",), ("api", "trainer")),
+    Route(
+        RunFinished,
+        ("run.succeeded", "run.failed", "run.cancelled", "run.expired"),
+        ("runner",),
+        ("monitor",),
+    ),
+    Route(TrialStarted, ("trial.started",), ("trainer",)),
+    Route(TrialFinished, ("trial.finished",), ("trainer",)),
+    Route(VersionReady, ("version.ready",), ("api",)),
+    Route(VersionBuildFailed, ("version.build_failed",), ("api",)),
+    Route(LinkRevoked, ("link.revoked",), ("api",), ("runner",)),
+    Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
+    Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
+    Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
+    Route(TrialProgress, ("trial.progress.*",), ("trainer",), ("api",)),
+    Route(TrainCancelling, ("train.cancelling",), ("trainer",), ("trainer",)),
+)
+
+
+def subjects_of(stream: str) -> list[str]:
+    """Return every subject that `stream` keeps."""
+    if stream == DEAD_LETTERS:
+        return [f"{DEAD_PREFIX}.>"]
+    return [subject for route in ROUTES if route.stream == stream for subject in route.subjects]
+
+
+def health_subject(service: str) -> str:
+    """Return the request/reply subject on which `service` answers that it is well."""
+    return f"health.{service}"
+
+
+MESSAGES: Mapping[str, type[Message]] = {route.message.TYPE: route.message for route in ROUTES}
