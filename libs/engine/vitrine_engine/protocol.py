@@ -143,8 +143,7 @@ class ScriptModel:
 class OnnxModel:
     """An ONNX file with declarative pre- and post-processing: no user code.
 
-    `inputs` and `outputs` are the plain dicts of the model file's `inputs:` and `outputs:` lists; their
-    keys are documented in `vitrine_harness.tensors`.
+    `inputs` and `outputs` are the lists of the spec's harness form (`vitrine_common.spec.harness`).
     """
 
     path: str
@@ -186,7 +185,7 @@ class InputFile:
     source: bytes | Path
     """The bytes, or a host file that the engine reads and sends (never shown to the sandbox itself)."""
     destination: str | None = None
-    """Script models: path relative to `/work`; missing directories are made. Ignored for ONNX models."""
+    """Script models: path relative to the working directory; missing directories are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,10 +199,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSpec:
-    """Files of `/work` that are collected when the program has ended with status 0."""
+    """Files that are collected when the program has ended with status 0.
+
+    Only regular files that the run wrote or changed count: neither untouched files of the bundle nor
+    input files, and no symbolic links.
+    """
 
     pattern: str
-    """Relative to `/work`: a file, a directory (all regular files below it), or a glob (`*`, `?`, `**`)."""
+    """Relative to the working directory: a file, a directory (all files below it), or a glob
+    as `pathlib.Path.glob` reads it (`*`, `?`, `[…]`, `**`)."""
+    name: str = ""
+    """Name of the output, reported in `OutputFile.outputs`."""
     required: bool = False
     """Whether a run without a match fails with `USER_ERROR`."""
 
@@ -217,15 +223,17 @@ class RunRequest:
     argv: tuple[str, ...] = ()
     """The command line; never interpreted by a shell. `python` is that of the environment."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values by input name. Script models see them as `VITRINE_INPUT_<NAME>`: text as it is, else JSON."""
+    """JSON values by input name. Script models see `VITRINE_INPUT_<NAME>`: text as it is, else JSON."""
     files: tuple[InputFile, ...] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Raw tensors by graph input name; the outputs then come as `OutputTensor`. ONNX models only."""
+    workdir: str = "."
+    """Directory of `/work` that the command runs in; other paths of the request are relative to it."""
     env: Mapping[str, str] = field(default_factory=dict)
     wall_seconds: float | None = None
     outputs: tuple[OutputSpec, ...] = ()
     checkpoints: str | None = None
-    """Glob relative to `/work`: matching files are reported as `CheckpointFile` while the run goes on."""
+    """Glob like `OutputSpec.pattern`: matching files are reported as `CheckpointFile` while the run goes on."""
     metrics: bool = False
     """Whether JSON lines on standard output are taken as metrics too (see `vitrine_metrics`)."""
     traceparent: str | None = None
@@ -264,12 +272,14 @@ class OutputFile:
     """
 
     name: str
-    """Path relative to `/work`, always relative and without `..`."""
+    """Path relative to the working directory; never absolute, never with `..`."""
     media_type: str
     size: int
     digest: str
     """`sha256:<64 hex>`, computed by the engine, not by the sandbox."""
     file: Path
+    outputs: tuple[str, ...] = ()
+    """Names of the `OutputSpec`s whose pattern matches; every file comes once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
