@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -13,21 +14,34 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 
 def path_fault(path: str) -> str | None:
     """Say what is wrong with `path` as a path inside a bundle, or return None when nothing is."""
-    if not path:
-        return "the path is empty"
-    if "\\" in path:
-        return "the path has a backslash; write forward slashes"
-    if path.startswith("/") or _DRIVE.match(path):
-        return "the path is absolute; write it relative to the directory of vitrine.yaml"
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in path):
-        return "the path has a control character"
-    if ".." in path.split("/"):
-        return "the path leaves the directory with `..`; only files of the bundle can be used"
-    if len(path.encode()) > MAX_PATH_BYTES:
-        return f"the path is longer than {MAX_PATH_BYTES} bytes"
-    if any(len(part.encode()) > MAX_NAME_BYTES for part in path.split("/")):
-        return f"a name in the path is longer than {MAX_NAME_BYTES} bytes"
-    return None
+    return next((sentence for is_wrong, sentence in _FAULTS if is_wrong(path)), None)
+
+
+def _is_unprintable(path: str) -> bool:
+    return any(unicodedata.category(character) in {"Cc", "Cs"} for character in path)
+
+
+def _is_long(path: str) -> bool:
+    """Count bytes as a file system would; what cannot be encoded was refused before."""
+    return len(path.encode()) > MAX_PATH_BYTES or any(
+        len(part.encode()) > MAX_NAME_BYTES for part in path.split("/")
+    )
+
+
+_FAULTS: tuple[tuple[Callable[[str], bool], str], ...] = (
+    (lambda path: not path, "the path is empty"),
+    (_is_unprintable, "the path has a control character"),
+    (lambda path: "\\" in path, "the path has a backslash; write forward slashes"),
+    (
+        lambda path: path.startswith("/") or _DRIVE.match(path) is not None,
+        "the path is absolute; write it relative to the directory of vitrine.yaml",
+    ),
+    (
+        lambda path: ".." in path.split("/"),
+        "the path leaves the directory with `..`; only files of the bundle can be used",
+    ),
+    (_is_long, f"the path is longer than {MAX_PATH_BYTES} bytes, or a name in it than {MAX_NAME_BYTES}"),
+)
 
 
 def normalise_path(path: str) -> str:

@@ -1,6 +1,7 @@
 """The model of `vitrine.yaml`: parsing, checks, what follows from it, and the values of a run."""
 
 from vitrine_common.spec.base import ModelKind
+from vitrine_common.spec.errors import SpecError, SpecProblem
 from vitrine_common.spec.inputs import (
     ChoiceInput,
     FileInput,
@@ -12,9 +13,11 @@ from vitrine_common.spec.inputs import (
 )
 from vitrine_common.spec.model import Spec
 from vitrine_common.spec.outputs import STDOUT, Output, OutputType
+from vitrine_common.spec.parsing import load_spec
 from vitrine_common.spec.requests import DEFAULT_LIMITS, EnvironmentRequest, Limits
 from vitrine_common.spec.sections import Package, Resources, Scaling, ScriptModel, Train
 from vitrine_common.spec.tensors import InputTensor, OutputTensor
+from vitrine_common.spec.values import FileValue, coerce_inputs
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -22,6 +25,7 @@ __all__ = [
     "ChoiceInput",
     "EnvironmentRequest",
     "FileInput",
+    "FileValue",
     "ImageInput",
     "Input",
     "InputTensor",
@@ -37,6 +41,10 @@ __all__ = [
     "Scaling",
     "ScriptModel",
     "Spec",
+    "SpecError",
+    "SpecProblem",
     "TextInput",
     "Train",
+    "coerce_inputs",
+    "load_spec",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ from vitrine_common.spec.base import ModelKind
 from vitrine_common.spec.inputs import Input
 from vitrine_common.spec.interface import effective_inputs, effective_outputs, output_pattern, output_suffix
 from vitrine_common.spec.outputs import STDOUT, Output
+from vitrine_common.spec.sections import split_command
+from vitrine_common.spec.tensors import InputTensor, OutputTensor
 
 if TYPE_CHECKING:
     from vitrine_common.spec.model import Spec
@@ -40,8 +41,8 @@ def harness_form(spec: Spec, directories: frozenset[str]) -> dict[str, Any]:
       ``source`` (``stdout``, ``files`` or ``tensor``),
       ``pattern`` (of source ``files``: what `pathlib.Path.glob` takes, relative to the working directory;
       every matching file that the run wrote or changed belongs to the output, in the order of their names),
-      ``tensor`` (null, or the fields of `OutputTensor`, all present; ``name`` null is the model's first output,
-      ``*`` is all of them as a JSON mapping).
+      ``tensor`` (null, or the fields of `OutputTensor`, all present; ``name`` null is the model's first
+      output, ``*`` is all of them as a JSON mapping).
 
     A value that is neither given nor has a default is left out of argv and environment. Numbers are
     passed as JSON writes them, JSON values as JSON text, choices as they are.
@@ -61,7 +62,7 @@ def command_line(spec: Spec) -> list[str]:
     """Return the command as argv: `exec_cmd` before `command`, split as a shell would, without a shell."""
     if spec.model is None:
         return []
-    return [*shlex.split(spec.model.exec_cmd), *shlex.split(spec.model.command)]
+    return [*split_command(spec.model.exec_cmd), *split_command(spec.model.command)]
 
 
 def working_directory(spec: Spec, directories: frozenset[str]) -> str:
@@ -84,8 +85,6 @@ def _input(spec: Spec, item: Input) -> dict[str, Any]:
 
 
 def _default_tensor(spec: Spec) -> dict[str, Any] | None:
-    from vitrine_common.spec.tensors import InputTensor
-
     return InputTensor().model_dump(mode="json") if spec.kind() is ModelKind.ONNX else None
 
 
@@ -108,10 +107,8 @@ def _destination(spec: Spec, item: Input) -> str | None:
     if not item.is_file:
         return None
     entry = spec.model.input if spec.model else None
-    first = next(
-        (other.name for other in effective_inputs(spec) if other.is_file and not other.destination), None
-    )
-    if entry is not None and entry.download_destination is not None and item.name == first:
+    undirected = [other.name for other in effective_inputs(spec) if other.is_file and not other.destination]
+    if entry is not None and entry.download_destination is not None and item.name == undirected[0]:
         return entry.download_destination
     return "inputs/"
 
@@ -119,8 +116,6 @@ def _destination(spec: Spec, item: Input) -> str | None:
 def _output(spec: Spec, item: Output) -> dict[str, Any]:
     base = {"name": item.name, "type": item.type, "required": item.required, "pattern": None, "tensor": None}
     if spec.kind() is ModelKind.ONNX:
-        from vitrine_common.spec.tensors import OutputTensor
-
         return base | {"source": "tensor", "tensor": (item.tensor or OutputTensor()).model_dump(mode="json")}
     if item.path is None or item.path == STDOUT:
         return base | {"source": "stdout"}

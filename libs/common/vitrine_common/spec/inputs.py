@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, StrictStr, model_validator
 
 from vitrine_common.paths import FilePath
 from vitrine_common.spec.base import Section
@@ -10,7 +10,8 @@ from vitrine_common.spec.quantities import Size
 from vitrine_common.spec.tensors import InputTensor
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
-Scalar = Annotated[str, Field(max_length=10_000)] | int | float
+Number = StrictInt | StrictFloat
+Scalar = StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=10_000)]
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
 
 
@@ -86,17 +87,17 @@ class NumberInput(InputBase):
     """A number, optionally whole and within limits."""
 
     type: Literal["number"] = "number"
-    default: int | float | None = None
+    default: Number | None = None
     """Value when none is given."""
-    min: int | float | None = None
+    min: Number | None = None
     """Smallest value."""
-    max: int | float | None = None
+    max: Number | None = None
     """Largest value."""
     step: float | None = Field(default=None, gt=0)
     """Step of the form's field."""
     integer: bool = False
     """Whether only whole numbers are taken."""
-    examples: list[int | float] = Field(default_factory=list, max_length=50)
+    examples: list[Number] = Field(default_factory=list, max_length=50)
     """Values to click."""
 
     @model_validator(mode="after")

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = {"png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"}
 TYPE_OF_SUFFIX: dict[str, OutputType] = {"txt": "text", "md": "text", "json": "json"}
 OUTPUT_TYPES: dict[str, OutputType] = {
-    name: name  # type: ignore[misc]
-    for name in ("text", "number", "image", "label", "labels", "json", "file")
+    name: name for name in ("text", "number", "image", "label", "labels", "json", "file")
 }
 ALL_TENSORS = "*"
 """Tensor name that stands for all of them: a JSON mapping of tensor name → nested list."""
@@ -29,9 +28,7 @@ def effective_inputs(spec: Spec) -> list[Input]:
         return list(spec.inputs)
     if spec.kind() is ModelKind.ONNX:
         tensor = InputTensor(name=ALL_TENSORS)
-        return [
-            JsonInput(name="tensors", description="Tensor name to nested list of numbers.", tensor=tensor)
-        ]
+        return [JsonInput(name="tensors", description="Tensor name → nested list.", tensor=tensor)]
     entry = spec.model.input if spec.model else None
     if entry is None or entry.type == "flag" or entry.download_destination is None:
         return []
@@ -70,30 +67,44 @@ def output_pattern(path: str, suffix: str | None) -> str:
 def output_suffix(declared: str | None) -> str | None:
     """Return the file suffix that `model.output.type` names, without its dot; None for output types."""
     suffix = (declared or "").lower().lstrip(".")
-    return suffix if suffix and suffix not in OUTPUT_TYPES or suffix == "json" else None
+    return suffix if (suffix and suffix not in OUTPUT_TYPES) or suffix == "json" else None
 
 
 def interface_fault(spec: Spec) -> str | None:
     """Say why the inputs and outputs do not fit the kind of the model, or return None."""
     onnx = spec.kind() is ModelKind.ONNX
-    for item in spec.inputs or []:
-        if onnx and item.type == "file":
-            return (
-                f"input `{item.name}`: an ONNX model takes no files; use image, json, number, text or choice"
-            )
-        if not onnx and item.tensor is not None:
-            return f"input `{item.name}` has a `tensor`, but only ONNX models have tensors; remove it"
-        if onnx and (item.destination is not None or item.flag is not None):
-            return f"input `{item.name}` has a `flag` or `destination`, but an ONNX model has no command; remove it"
-    for output in spec.outputs or []:
-        if onnx and output.path is not None:
-            return f"output `{output.name}` has a `path`, but an ONNX model writes no files; write `tensor:`"
-        if onnx and output.type in {"text", "file"}:
-            return f"output `{output.name}`: an ONNX model gives no {output.type}; use label, labels, number, image or json"
-        if not onnx and output.tensor is not None:
-            return f"output `{output.name}` has a `tensor`, but only ONNX models have tensors; write `path:`"
-        if not onnx and output.type in {"image", "file"} and output.path in {None, STDOUT}:
-            return f"output `{output.name}`: say where the {output.type} is written, with `path:`"
+    input_fault = _onnx_input_fault if onnx else _script_input_fault
+    output_fault = _onnx_output_fault if onnx else _script_output_fault
+    faults = [(f"input `{item.name}`", input_fault(item)) for item in spec.inputs or []]
+    faults += [(f"output `{item.name}`", output_fault(item)) for item in spec.outputs or []]
+    return next((f"{who} {fault}" for who, fault in faults if fault), None)
+
+
+def _onnx_input_fault(item: Input) -> str | None:
+    if item.type == "file":
+        return "is a file, which an ONNX model cannot take; use image, json, number, text or choice"
+    if item.destination is not None or item.flag is not None:
+        return "has a `flag` or `destination`, but an ONNX model has no command; remove it"
+    return None
+
+
+def _script_input_fault(item: Input) -> str | None:
+    return "has a `tensor`, but only ONNX models have tensors; remove it" if item.tensor else None
+
+
+def _onnx_output_fault(item: Output) -> str | None:
+    if item.path is not None:
+        return "has a `path`, but an ONNX model writes no files; write `tensor:`"
+    if item.type in {"text", "file"}:
+        return f"is a {item.type}, which an ONNX model cannot give; use label, labels, number, image or json"
+    return None
+
+
+def _script_output_fault(item: Output) -> str | None:
+    if item.tensor is not None:
+        return "has a `tensor`, but only ONNX models have tensors; write `path:`"
+    if item.type in {"image", "file"} and item.path in {None, STDOUT}:
+        return f"does not say where the {item.type} is written; write `path:`"
     return None
 
 

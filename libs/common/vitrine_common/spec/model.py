@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vitrine_common.paths import FilePath
 from vitrine_common.spec.base import ModelKind, Section
+from vitrine_common.spec.files import named_files
 from vitrine_common.spec.harness import harness_form
 from vitrine_common.spec.inputs import Input
 from vitrine_common.spec.interface import effective_inputs, effective_outputs, interface_fault
@@ -86,9 +87,7 @@ class Spec(Section):
     @classmethod
     def _can_be_installed(cls, value: Package) -> Package:
         if value.type == "apt":
-            raise ValueError(
-                "`type: apt` cannot be installed today; write `type: pip` and list Python packages"
-            )
+            raise ValueError("`type: apt` cannot be installed today; write `type: pip` and list wheels")
         if value.type == "conda" and (value.requirements_file or "").endswith((".yml", ".yaml")):
             raise ValueError(
                 "a conda environment file cannot be read today; list the packages in a plain requirements.txt"
@@ -144,12 +143,10 @@ class Spec(Section):
         found = []
         if self.package.type == "conda":
             found.append(
-                "package.type conda: the requirements file is installed with pip; `conda activate` does nothing"
+                "package.type conda: the requirements are installed with pip; `conda activate` does nothing"
             )
         if self.kind() is ModelKind.SCRIPT and self.package.requirements_file is None:
-            found.append(
-                "package.requirements_file is missing: the command runs with the standard library only"
-            )
+            found.append("package.requirements_file is missing: the command has only the standard library")
         return found
 
     def model_card_file(self) -> str | None:
@@ -160,8 +157,6 @@ class Spec(Section):
 
     def named_files(self) -> dict[str, str]:
         """Return the files of the bundle that must exist: field → path. Trained files are not among them."""
-        from vitrine_common.spec.files import named_files
-
         return named_files(self)
 
     def to_harness(self, directories: frozenset[str] = frozenset()) -> dict[str, Any]:

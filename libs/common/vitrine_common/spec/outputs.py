@@ -44,9 +44,7 @@ class Output(Section):
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
         if self.path is not None and self.tensor is not None:
-            raise ValueError(
-                "has both `path` and `tensor`; a script's output has a path, an ONNX model's a tensor"
-            )
+            raise ValueError("has both `path` (script models) and `tensor` (ONNX models); keep one")
         return self
 
     @property

@@ -1,14 +1,40 @@
 """The sections that say what runs, with which packages, on what, and how it is trained."""
 
+import shlex
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vitrine_common.paths import DirectoryPath, FilePath, PathPattern
 from vitrine_common.spec.base import Section
 from vitrine_common.spec.quantities import Duration, Size
 
-Command = Annotated[str, Field(min_length=1, max_length=4000)]
+_SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1"})
+
+
+def split_command(command: str) -> list[str]:
+    """Split as a shell would. Raises ValueError for open quotes and for what only a shell understands."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"`{command[:60]}` cannot be split into words: {str(error).lower()}") from error
+    found = next((word for word in words if word in _SHELL_WORDS), None)
+    if found:
+        raise ValueError(
+            f"`{found}` needs a shell, and none runs; write `bash run.sh` and put the line there"
+        )
+    if any("\0" in word for word in words):
+        raise ValueError("has a NUL character")
+    return words
+
+
+def _checked_command(command: str) -> str:
+    split_command(command)
+    return command
+
+
+AnyCommand = Annotated[str, Field(max_length=4000), AfterValidator(_checked_command)]
+Command = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_checked_command)]
 
 
 class ScriptInput(Section):
@@ -42,9 +68,9 @@ class ScriptModel(Section):
     """Kind of file that holds the source (`.zip`, `.tar.gz`); informative when a directory is pushed."""
     path: DirectoryPath | None = None
     """Directory of the bundle in which the command runs; the bundle itself when it has no such directory."""
-    exec_cmd: str = Field(default="", max_length=1000)
+    exec_cmd: AnyCommand = ""
     """Program that the command is handed to, such as `python`; usually empty."""
-    command: str = Field(default="", max_length=4000)
+    command: AnyCommand = ""
     """Command line; it is split like a shell would, but no shell runs it."""
     input: ScriptInput | None = None
     """How the script takes its input."""
