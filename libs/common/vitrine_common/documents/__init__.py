@@ -1,0 +1,67 @@
+"""Every stored document, by the service that writes it."""
+
+from vitrine_common.documents.account import ApiToken, AuditEntry, Invite, Scope, Session, User
+from vitrine_common.documents.base import Document, Index, Lease, WorkDocument
+from vitrine_common.documents.build import Build, Environment
+from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, ShareLink, Upload, Version
+from vitrine_common.documents.run import Output, Run, RunRequest, Timings
+from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
+from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
+
+COLLECTIONS: tuple[type[Document], ...] = (
+    User,
+    Session,
+    ApiToken,
+    Invite,
+    AuditEntry,
+    Model,
+    Version,
+    Upload,
+    BlobGrant,
+    ShareLink,
+    RunRequest,
+    TrainRequest,
+    Build,
+    Environment,
+    Run,
+    Trial,
+    MetricPoint,
+    ResourceSample,
+    Checkpoint,
+    ScoringRecord,
+)
+
+__all__ = [
+    "COLLECTIONS",
+    "ApiToken",
+    "AuditEntry",
+    "BlobGrant",
+    "Build",
+    "BuildProblem",
+    "Checkpoint",
+    "Document",
+    "Environment",
+    "Index",
+    "InputSummary",
+    "Invite",
+    "Lease",
+    "Lineage",
+    "MetricPoint",
+    "Model",
+    "Output",
+    "OutputSummary",
+    "ResourceSample",
+    "Run",
+    "RunRequest",
+    "Scope",
+    "ScoringRecord",
+    "Session",
+    "ShareLink",
+    "Timings",
+    "TrainRequest",
+    "Trial",
+    "Upload",
+    "User",
+    "Version",
+    "WorkDocument",
+]

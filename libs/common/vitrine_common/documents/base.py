@@ -1,0 +1,68 @@
+"""The base of every stored document, and how a document becomes BSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vitrine_common.clock import utcnow
+
+
+class Index(BaseModel):
+    """An index of a collection; `keys` as pymongo takes them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    keys: tuple[tuple[str, int], ...]
+    unique: bool = False
+    sparse: bool = False
+    expire_after_seconds: int | None = None
+
+
+class Document(BaseModel):
+    """One document. `WRITER` is the only service whose code may write the collection."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="ignore")
+
+    COLLECTION: ClassVar[str]
+    WRITER: ClassVar[str]
+    INDEXES: ClassVar[tuple[Index, ...]] = ()
+
+    id: str = Field(alias="_id")
+    created_at: datetime = Field(default_factory=utcnow)
+
+
+class Lease(BaseModel):
+    """Whose work a document is at present. A lease past `expires_at` may be taken by anyone."""
+
+    token: str
+    holder: str
+    expires_at: datetime
+
+
+class WorkDocument(Document):
+    """A document that a worker carries through a state machine under a lease."""
+
+    attempt: int = Field(default=0, description="How often work on it was begun.")
+    lease: Lease | None = None
+    updated_at: datetime = Field(default_factory=utcnow)
+
+
+def to_bson(value: Any) -> Any:
+    """Turn models, enums, tuples and sets into what the driver stores, through every depth."""
+    if isinstance(value, BaseModel):
+        dumped = {name: to_bson(getattr(value, name)) for name in type(value).model_fields}
+        if isinstance(value, Document):
+            dumped["_id"] = dumped.pop("id")
+        return dumped
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_bson(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_bson(item) for item in value]
+    return value

@@ -1,0 +1,97 @@
+"""Runs: what was asked for (immutable, by the api) and what became of it (by the runner)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel
+
+from vitrine_common.documents.base import Document, Index, WorkDocument
+from vitrine_common.states import Reason, RunState
+
+
+class RunRequest(Document):
+    """An accepted request. Its id is the run's id.
+
+    `inputs` is the canonical JSON of the checked values by input name; a file-like value is an object
+    `{"digest", "size", "media_type", "filename"}` whose bytes are stored.
+    """
+
+    COLLECTION: ClassVar[str] = "run_requests"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("version_id", 1), ("_id", -1))),
+        Index(keys=(("link_id", 1), ("visitor_id", 1), ("_id", -1))),
+        Index(keys=(("owner_id", 1), ("_id", -1))),
+    )
+
+    version_id: str
+    version_digest: str
+    environment_digest: str
+    owner_id: str
+    user_id: str | None = None
+    link_id: str | None = None
+    visitor_id: str | None = None
+    inputs: str
+    device: Literal["cpu", "gpu"] = "cpu"
+    expires_at: datetime
+    trace: dict[str, str] = {}
+
+
+class Output(BaseModel):
+    """One result. Either `value` (canonical JSON) or a stored file (`digest`) is set."""
+
+    name: str
+    type: str
+    value: str | None = None
+    digest: str | None = None
+    size: int | None = None
+    media_type: str | None = None
+    filename: str | None = None
+
+
+class Timings(BaseModel):
+    """Where the time went, in milliseconds; None where it does not apply."""
+
+    queued_ms: float | None = None
+    start_ms: float | None = None
+    compute_ms: float | None = None
+    save_ms: float | None = None
+    total_ms: float | None = None
+
+
+class Run(WorkDocument):
+    """What became of a request."""
+
+    COLLECTION: ClassVar[str] = "runs"
+    WRITER: ClassVar[str] = "runner"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("version_id", 1), ("_id", -1))),
+        Index(keys=(("link_id", 1), ("visitor_id", 1), ("_id", -1))),
+        Index(keys=(("owner_id", 1), ("_id", -1))),
+        Index(keys=(("state", 1), ("lease.expires_at", 1))),
+    )
+
+    version_id: str
+    version_digest: str
+    owner_id: str
+    link_id: str | None = None
+    visitor_id: str | None = None
+    state: RunState = RunState.QUEUED
+    reason: Reason | None = None
+    message: str = ""
+    cancel_requested: bool = False
+    cold: bool | None = None
+    outputs: list[Output] = []
+    timings: Timings = Timings()
+    exit_code: int | None = None
+    peak_memory_bytes: int | None = None
+    log_tail: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    runner: str | None = None
+
+    def output_values(self) -> dict[str, Any]:
+        """Return the JSON texts of the outputs that are values, by name."""
+        return {output.name: output.value for output in self.outputs if output.value is not None}

@@ -1,0 +1,170 @@
+"""Leases: long work belongs to whoever renews it, and to nobody once the renewals stop.
+
+A claim is a compare-and-set that enters a state and writes a lease with a random token. Every later
+change compares that token, so a worker that was presumed dead can change nothing when it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from vitrine_common.clock import after, utcnow
+from vitrine_common.documents.base import Lease, WorkDocument
+from vitrine_common.errors import StaleState, VitrineError
+from vitrine_common.messages import Message
+from vitrine_common.states import StateMachine
+from vitrine_common.store import Collection
+
+log = logging.getLogger(__name__)
+
+W = TypeVar("W", bound=WorkDocument)
+
+
+class WorkQueue(Generic[W]):
+    """The leased documents of one collection, moved through one state machine.
+
+    Args:
+        collection: the documents; their `state` field is assigned here and nowhere else.
+        machine: which state may follow which.
+        holder: names this process in leases, e.g. `runner@host:pid`.
+        lease_seconds: how long a lease lives without renewal.
+    """
+
+    def __init__(
+        self, collection: Collection[W], machine: StateMachine[Any], holder: str, lease_seconds: float
+    ) -> None:
+        self.collection = collection
+        self._machine = machine
+        self._holder = holder
+        self._lease_seconds = lease_seconds
+
+    def _lease(self) -> Lease:
+        return Lease(token=secrets.token_hex(16), holder=self._holder, expires_at=after(self._lease_seconds))
+
+    async def claim(
+        self, document_id: str, target: StrEnum, changes: Mapping[str, Any] | None = None
+    ) -> W | None:
+        """Enter `target` with a fresh lease; None when the state or another's lease forbids it."""
+        where = {
+            "_id": document_id,
+            "state": {"$in": self._machine.sources(target)},
+            "$or": [{"lease": None}, {"lease.expires_at": {"$lt": utcnow()}}],
+        }
+        written = {**(changes or {}), "state": target, "lease": self._lease(), "updated_at": utcnow()}
+        return await self.collection.update(where, written, increments={"attempt": 1})
+
+    async def advance(
+        self,
+        document: W,
+        target: StrEnum,
+        changes: Mapping[str, Any] | None = None,
+        messages: Sequence[Message] = (),
+    ) -> W:
+        """Enter `target` while holding the lease; a final state or a return to the queue ends the lease.
+
+        Raises StaleState when the lease was lost or the state is no source of `target`.
+        """
+        where: dict[str, Any] = {"_id": document.id, "state": {"$in": self._machine.sources(target)}}
+        where["lease.token"] = document.lease.token if document.lease else None
+        written: dict[str, Any] = {**(changes or {}), "state": target, "updated_at": utcnow()}
+        if target not in self._machine.active:
+            written["lease"] = None
+        return await self.collection.require(where, written, messages=messages)
+
+    async def settle(
+        self,
+        document_id: str,
+        source: StrEnum,
+        target: StrEnum,
+        changes: Mapping[str, Any] | None = None,
+        messages: Sequence[Message] = (),
+    ) -> W | None:
+        """Move a document that nobody holds from `source` to `target`; None when it has moved on."""
+        if source not in self._machine.sources(target):
+            raise StaleState(f"{self._machine.name}: {target} cannot follow {source}")
+        where = {
+            "_id": document_id,
+            "state": source,
+            "$or": [{"lease": None}, {"lease.expires_at": {"$lt": utcnow()}}],
+        }
+        written = {**(changes or {}), "state": target, "lease": None, "updated_at": utcnow()}
+        return await self.collection.update(where, written, messages=messages)
+
+    async def note(self, document: W, changes: Mapping[str, Any]) -> None:
+        """Write fields that are no state while holding the lease; raises StaleState when it is lost."""
+        token = document.lease.token if document.lease else None
+        await self.collection.require({"_id": document.id, "lease.token": token}, changes)
+
+    async def renew(self, document: W) -> W:
+        """Prolong the lease and return the document as it is now; raises StaleState when lost."""
+        token = document.lease.token if document.lease else None
+        return await self.collection.require(
+            {"_id": document.id, "lease.token": token}, {"lease.expires_at": after(self._lease_seconds)}
+        )
+
+    async def expired(self, limit: int = 100) -> list[W]:
+        """Return documents in an active state whose lease is dead."""
+        where = {"state": {"$in": sorted(self._machine.active)}, "lease.expires_at": {"$lt": utcnow()}}
+        return await self.collection.find(where, (("_id", 1),), limit)
+
+    @asynccontextmanager
+    async def held(self, document: W, on_renewed: Callable[[W], None] | None = None) -> AsyncIterator[None]:
+        """Renew the lease while the block runs; cancel the block's task when the lease is lost.
+
+        The block then ends with StaleState. `on_renewed` sees the document after each renewal, so
+        that a wish written into it (such as a cancellation) is noticed even if its message was lost.
+        """
+        owner = asyncio.current_task()
+        lost = False
+
+        async def renew_until_lost() -> None:
+            nonlocal lost
+            deadline = after(self._lease_seconds)
+            while True:
+                await asyncio.sleep(self._lease_seconds / 3)
+                try:
+                    renewed = await self.renew(document)
+                except VitrineError as error:
+                    if not isinstance(error, StaleState) and utcnow() < deadline:
+                        continue
+                    lost = True
+                    if owner is not None:
+                        owner.cancel()
+                    return
+                deadline = after(self._lease_seconds)
+                if on_renewed is not None:
+                    on_renewed(renewed)
+
+        heartbeat = asyncio.create_task(renew_until_lost())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if lost:
+                if owner is not None:
+                    owner.uncancel()
+                raise StaleState(f"lost the lease on {document.id}") from None
+            raise
+        finally:
+            heartbeat.cancel()
+            with suppress(asyncio.CancelledError):
+                await heartbeat
+
+
+async def reap_forever(
+    queue: WorkQueue[W], requeue: Callable[[W], Awaitable[None]], pause_seconds: float
+) -> None:
+    """Hand every document with a dead lease to `requeue`, for ever. Several reapers may run at once."""
+    while True:
+        await asyncio.sleep(pause_seconds)
+        try:
+            for document in await queue.expired():
+                log.warning("lease expired", extra={"document": document.id, "attempt": document.attempt})
+                await requeue(document)
+        except Exception:
+            log.exception("reaper will look again")

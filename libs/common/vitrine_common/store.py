@@ -1,0 +1,221 @@
+"""Documents in MongoDB: typed collections, compare-and-set transitions, leases, outbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ReturnDocument, errors
+
+from vitrine_common.documents.base import Document, Index, to_bson
+from vitrine_common.errors import Conflict, NotFound, StaleState, Unavailable
+from vitrine_common.messages import Message, seal
+from vitrine_common.outbox import Outbox, Publisher, outbox_fields
+from vitrine_common.settings import MongoSettings
+
+D = TypeVar("D", bound=Document)
+
+_TRANSLATION: tuple[tuple[type[errors.PyMongoError], type[Exception], str], ...] = (
+    (errors.DuplicateKeyError, Conflict, "something of that name exists already"),
+    (errors.ConnectionFailure, Unavailable, "the database does not answer; try again in a moment"),
+    (errors.ExecutionTimeout, Unavailable, "the database took too long; try again in a moment"),
+)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except errors.PyMongoError as error:
+        for raised, becomes, message in _TRANSLATION:
+            if isinstance(error, raised):
+                raise becomes(message) from error
+        raise
+
+
+class Collection(Generic[D]):
+    """A collection of one document type, as one service sees it.
+
+    Reads are for every service; writes only for the document's `WRITER`.
+    """
+
+    def __init__(self, raw: Any, document: type[D], outbox: Outbox, service: str) -> None:
+        self._raw = raw
+        self._document = document
+        self._service = service
+        self.outbox = outbox
+
+    def _check_writer(self) -> None:
+        if self._service != self._document.WRITER:
+            raise PermissionError(
+                f"{self._service} may not write {self._document.COLLECTION}: "
+                f"send {self._document.WRITER} a command instead"
+            )
+
+    async def get(self, document_id: str) -> D:
+        """Return the document; raises NotFound."""
+        found = await self.find_one({"_id": document_id})
+        if found is None:
+            raise NotFound(f"there is no {self._document.__name__.lower()} {document_id}")
+        return found
+
+    async def find_one(self, where: Mapping[str, Any], sort: Sequence[tuple[str, int]] = ()) -> D | None:
+        """Return the first match in `sort` order, or None."""
+        with _translated():
+            found = await self._raw.find_one(dict(where), sort=list(sort) or None)
+        return None if found is None else self._document.model_validate(found)
+
+    async def find(
+        self,
+        where: Mapping[str, Any],
+        sort: Sequence[tuple[str, int]] = (("_id", -1),),
+        limit: int = 100,
+        skip: int = 0,
+    ) -> list[D]:
+        """Return up to `limit` matches in `sort` order (newest first unless told)."""
+        with _translated():
+            cursor = self._raw.find(dict(where)).sort(list(sort)).skip(skip).limit(limit)
+            return [self._document.model_validate(found) for found in await cursor.to_list(limit)]
+
+    async def each(self, where: Mapping[str, Any], batch: int = 200) -> AsyncIterator[D]:
+        """Yield every match in order of id, a batch at a time, whatever their number."""
+        last: dict[str, Any] = {}
+        while True:
+            page = await self.find({**where, **last}, (("_id", 1),), batch)
+            for document in page:
+                yield document
+            if len(page) < batch:
+                return
+            last = {"_id": {"$gt": page[-1].id}}
+
+    async def count(self, where: Mapping[str, Any]) -> int:
+        """Return the number of matches."""
+        with _translated():
+            return int(await self._raw.count_documents(dict(where)))
+
+    async def aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Run an aggregation and return its rows."""
+        with _translated():
+            return list(await self._raw.aggregate(list(pipeline)).to_list(None))
+
+    async def insert(self, document: D, messages: Sequence[Message] = ()) -> D:
+        """Store a new document with its messages, then publish them; raises Conflict when it exists."""
+        self._check_writer()
+        envelopes = [seal(message) for message in messages]
+        raw = to_bson(document)
+        raw["outbox"] = {envelope.id: envelope.model_dump_json() for envelope in envelopes}
+        raw["outbox_count"] = len(envelopes)
+        with _translated():
+            await self._raw.insert_one(raw)
+        await self.outbox.send(document.id, envelopes)
+        return document
+
+    async def update(
+        self,
+        where: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        *,
+        increments: Mapping[str, int | float] | None = None,
+        messages: Sequence[Message] = (),
+        sort: Sequence[tuple[str, int]] = (),
+        upsert: bool = False,
+    ) -> D | None:
+        """Change the first match of `where` and write down `messages`, in one atomic step.
+
+        Returns the document after the change, or None when nothing matched: the compare failed.
+        """
+        self._check_writer()
+        envelopes = [seal(message) for message in messages]
+        update: dict[str, Any] = {"$set": {**to_bson(dict(changes)), **outbox_fields(envelopes)}}
+        incremented = dict(increments or {})
+        if envelopes:
+            incremented["outbox_count"] = len(envelopes)
+        if incremented:
+            update["$inc"] = incremented
+        with _translated():
+            found = await self._raw.find_one_and_update(
+                to_bson(dict(where)),
+                update,
+                sort=list(sort) or None,
+                upsert=upsert,
+                return_document=ReturnDocument.AFTER,
+            )
+        if found is None:
+            return None
+        document = self._document.model_validate(found)
+        await self.outbox.send(document.id, envelopes)
+        return document
+
+    async def require(
+        self,
+        where: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        *,
+        increments: Mapping[str, int | float] | None = None,
+        messages: Sequence[Message] = (),
+    ) -> D:
+        """Like `update`, but raises StaleState when nothing matched."""
+        changed = await self.update(where, changes, increments=increments, messages=messages)
+        if changed is None:
+            raise StaleState(f"{self._document.__name__.lower()} {where.get('_id', '')} is no longer as expected")
+        return changed
+
+    async def delete(self, where: Mapping[str, Any]) -> int:
+        """Delete every match; return their number."""
+        self._check_writer()
+        with _translated():
+            return int((await self._raw.delete_many(dict(where))).deleted_count)
+
+
+class Database:
+    """The database as one service sees it.
+
+    Args:
+        settings: where it is.
+        service: the service's name; decides which collections may be written.
+        publisher: where the messages of written documents go.
+    """
+
+    def __init__(self, settings: MongoSettings, service: str, publisher: Publisher) -> None:
+        self._client: Any = AsyncIOMotorClient(
+            settings.url, tz_aware=True, serverSelectionTimeoutMS=5000, appname=f"vitrine-{service}"
+        )
+        self._raw = self._client[settings.database]
+        self._service = service
+        self._publisher = publisher
+        self._collections: dict[str, Collection[Any]] = {}
+
+    def collection(self, document: type[D]) -> Collection[D]:
+        """Return the collection of `document`'s type."""
+        name = document.COLLECTION
+        if name not in self._collections:
+            raw = self._raw[name]
+            self._collections[name] = Collection(raw, document, Outbox(raw, self._publisher), self._service)
+        return self._collections[name]
+
+    @property
+    def written(self) -> list[Collection[Any]]:
+        """The collections in use here that this service writes."""
+        return [c for c in self._collections.values() if c._document.WRITER == self._service]  # noqa: SLF001
+
+    async def ensure_indexes(self, documents: Sequence[type[Document]]) -> None:
+        """Create the indexes of `documents`, and of their outboxes; existing ones stay."""
+        with _translated():
+            for document in documents:
+                outbox = Index(keys=(("outbox_count", 1),))
+                for index in (*document.INDEXES, outbox):
+                    options: dict[str, Any] = {"unique": index.unique, "sparse": index.sparse}
+                    if index.expire_after_seconds is not None:
+                        options["expireAfterSeconds"] = index.expire_after_seconds
+                    await self._raw[document.COLLECTION].create_index(list(index.keys), **options)
+
+    async def ping(self) -> None:
+        """Raise Unavailable unless the server answers."""
+        with _translated():
+            await self._client.admin.command("ping")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
