@@ -159,7 +159,9 @@ class Collection(Generic[D]):
         """Like `update`, but raises StaleState when nothing matched."""
         changed = await self.update(where, changes, increments=increments, messages=messages)
         if changed is None:
-            raise StaleState(f"{self._document.__name__.lower()} {where.get('_id', '')} is no longer as expected")
+            raise StaleState(
+                f"{self._document.__name__.lower()} {where.get('_id', '')} is no longer as expected"
+            )
         return changed
 
     async def delete(self, where: Mapping[str, Any]) -> int:
@@ -198,7 +200,7 @@ class Database:
     @property
     def written(self) -> list[Collection[Any]]:
         """The collections in use here that this service writes."""
-        return [c for c in self._collections.values() if c._document.WRITER == self._service]  # noqa: SLF001
+        return [c for c in self._collections.values() if self._service == c._document.WRITER]  # noqa: SLF001
 
     async def ensure_indexes(self, documents: Sequence[type[Document]]) -> None:
         """Create the indexes of `documents`, and of their outboxes; existing ones stay."""

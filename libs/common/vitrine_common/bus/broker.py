@@ -38,7 +38,9 @@ def make_broker(settings: NatsSettings, service: str) -> NatsBroker:
     )
 
 
-def on(router: NatsRouter | NatsBroker, service: str, subject: str, *, concurrency: int = 1) -> Callable[[H], H]:
+def on(
+    router: NatsRouter | NatsBroker, service: str, subject: str, *, concurrency: int = 1
+) -> Callable[[H], H]:
     """Subscribe a handler of `service` to a command's or event's subject.
 
     Durable: what was said while the service was away is heard when it is back, and several

@@ -49,8 +49,9 @@ class Delivery(BaseMiddleware):
         raw: Msg = msg.raw_message
         head = _head_of(raw.data)
         kept = raw.reply.startswith("$JS.ACK") if raw.reply else False
-        with correlation(head.get("correlation_id")), span(
-            f"handle {head.get('type', raw.subject)}", parent=head.get("trace"), subject=raw.subject
+        with (
+            correlation(head.get("correlation_id")),
+            span(f"handle {head.get('type', raw.subject)}", parent=head.get("trace"), subject=raw.subject),
         ):
             if not kept:
                 return await call_next(msg)
@@ -61,7 +62,7 @@ class Delivery(BaseMiddleware):
                 raise
             except (ValidationError, Poison) as error:
                 await bury(raw, f"cannot be handled: {error}")
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises has one of two ends
                 await _retry_or_bury(raw, error)
             else:
                 await raw.ack()
@@ -80,7 +81,7 @@ def _head_of(data: bytes) -> dict[str, Any]:
 async def _unless_closed(acknowledgement: Awaitable[None]) -> None:
     try:
         await acknowledgement
-    except Exception:  # noqa: BLE001 - the connection is going down; redelivery after ack_wait is the net
+    except Exception:
         log.debug("not acknowledged while stopping", exc_info=True)
 
 
