@@ -1,0 +1,94 @@
+"""A lock: exactly which wheels an environment holds, and the digests that name it and the environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FORMAT_VERSION = 1
+"""Counts changes in how an environment is laid out; a new number means new digests for all of them."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What environments are made for: Python's minor version and the newest wheel platform accepted."""
+
+    python: str = "3.11"
+    platform: str = "x86_64-manylinux_2_28"
+
+
+@dataclass(frozen=True)
+class LockedPackage:
+    """One package: name (PEP 503), version, and the hashes `sha256:…` of the wheels that may be used.
+
+    `size` is the download's bytes, where the index tells; it takes no part in digests.
+    """
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+    size: int | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The package as a line of a requirements file with hashes."""
+        return " ".join([f"{self.name}=={self.version}", *(f"--hash={value}" for value in self.hashes)])
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Packages in the order of their names. `digest` names them, whatever index they came from."""
+
+    packages: tuple[LockedPackage, ...]
+    text: str = field(init=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "packages", tuple(sorted(self.packages, key=lambda package: package.name)))
+        text = "".join(f"{package.text}\n" for package in self.packages)
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "digest", f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the packages as plain values for `from_json`."""
+        return [asdict(package) for package in self.packages]
+
+    @classmethod
+    def from_json(cls, packages: list[dict[str, Any]]) -> Lock:
+        """Return the lock that `to_json` described.
+
+        Raises:
+            KeyError, TypeError: it is no description of a lock.
+        """
+        return cls(
+            tuple(
+                LockedPackage(entry["name"], entry["version"], tuple(entry["hashes"]), entry.get("size"))
+                for entry in packages
+            )
+        )
+
+
+def environment_digest(lock: Lock, target: Target) -> str:
+    """Return the name of the environment that `lock` makes on `target`: equal anywhere."""
+    return _digest(
+        {"format": FORMAT_VERSION, "lock": lock.digest, "python": target.python, "platform": target.platform}
+    )
+
+
+def layer_digest(package: LockedPackage, target: Target) -> str:
+    """Return the name of the layer that one package makes on `target`."""
+    return _digest(
+        {
+            "format": FORMAT_VERSION,
+            "package": package.text,
+            "python": target.python,
+            "platform": target.platform,
+        }
+    )
+
+
+def _digest(value: dict[str, Any]) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -1,0 +1,130 @@
+"""One child process at a time: bounded in time and output, and gone when its caller is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TAIL_LINES = 200
+_MAX_LINE = 4_000
+
+
+class ProcessTimeout(Exception):
+    """The child did not finish in time and was killed."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a child ended: its exit status (negative: the signal), all of stdout, the end of stderr."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a child may use: seconds of wall clock, and bytes of any one file that it writes."""
+
+    seconds: float
+    file_bytes: int | None = None
+
+
+async def run_process(
+    command: Sequence[str],
+    *,
+    bounds: Bounds,
+    environment: Mapping[str, str],
+    directory: Path,
+    stdin: bytes = b"",
+    keep_open: Sequence[int] = (),
+    on_line: Callable[[str], None] = lambda _line: None,
+) -> Finished:
+    """Run `command` to its end; `on_line` is told every line of its stderr.
+
+    The child leads its own process group, and the whole group is killed when the caller is cancelled or
+    the time is over. Descriptors in `keep_open` stay open in the child.
+
+    Raises:
+        ProcessTimeout: it did not finish in time.
+        OSError: it cannot be started.
+    """
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(environment),
+        cwd=directory,
+        start_new_session=True,
+        pass_fds=tuple(keep_open),
+        limit=1 << 20,
+    )
+    if bounds.file_bytes is not None:
+        _limit_files(child.pid, bounds.file_bytes)
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    try:
+        async with asyncio.timeout(bounds.seconds):
+            stdout, _, _ = await asyncio.gather(
+                _read(child), _write(child, stdin), _read_lines(child, tail, on_line)
+            )
+            returncode = await child.wait()
+    except TimeoutError:
+        raise ProcessTimeout(f"no result after {bounds.seconds:g} seconds") from None
+    finally:
+        await _end(child)
+    return Finished(returncode, stdout, "\n".join(tail))
+
+
+def _limit_files(pid: int, file_bytes: int) -> None:
+    # Set from outside: code between fork and exec of a process with threads may deadlock.
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+
+async def _read(child: asyncio.subprocess.Process) -> bytes:
+    assert child.stdout is not None
+    return await child.stdout.read()
+
+
+async def _write(child: asyncio.subprocess.Process, data: bytes) -> None:
+    assert child.stdin is not None
+    with contextlib.suppress(ConnectionError):
+        child.stdin.write(data)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _read_lines(
+    child: asyncio.subprocess.Process, tail: deque[str], on_line: Callable[[str], None]
+) -> None:
+    assert child.stderr is not None
+    async for line in _lines(child.stderr):
+        tail.append(line)
+        on_line(line)
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Yield lines cut to a sane length; a line without end cannot fill memory."""
+    rest = b""
+    while chunk := await stream.read(65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        rest = rest[:_MAX_LINE]
+        for line in lines:
+            yield line[:_MAX_LINE].decode(errors="replace").rstrip("\r")
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        await asyncio.shield(child.wait())

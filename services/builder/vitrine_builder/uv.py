@@ -1,0 +1,82 @@
+"""The uv binary as the builder uses it: no configuration but the operator's, no build, a private cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from vitrine_builder.failures import BuildFailure, FailureReason, explain
+from vitrine_builder.lock import Target
+from vitrine_builder.process import Bounds, ProcessTimeout, run_process
+
+_COMMON = (
+    "--no-config",
+    "--color=never",
+    "--no-progress",
+    "--no-python-downloads",
+    "--keyring-provider=disabled",
+    # A source distribution's build runs its author's code: never in a service process.
+    "--only-binary=:all:",
+)
+
+
+@dataclass(frozen=True)
+class Uv:
+    """Runs `uv pip …`.
+
+    Attributes:
+        directory: a private home and cache for uv; nothing else writes there.
+        python: the interpreter that environments are made for. It is asked for its tags, nothing more.
+        environment: the operator's index settings as uv's variables, certificates and proxies included.
+        lifeline: a descriptor that children keep open, so that a lock on it outlives this process with them.
+    """
+
+    directory: Path
+    python: Path
+    target: Target
+    environment: Mapping[str, str]
+    bounds: Bounds
+    lifeline: int | None = None
+    binary: str = field(default_factory=find_uv_bin)
+
+    async def pip(
+        self,
+        action: str,
+        arguments: Sequence[str],
+        requirements: str,
+        on_line: Callable[[str], None] = lambda _line: None,
+    ) -> str:
+        """Run `uv pip <action>` on `requirements`, given on stdin, and return its stdout.
+
+        Raises:
+            BuildFailure: uv failed or took too long; says why.
+        """
+        home = self.directory / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        command = [
+            *(self.binary, "pip", action, *_COMMON),
+            *("--python", str(self.python), "--python-platform", self.target.platform),
+            *("--cache-dir", str(self.directory / "cache")),
+            *arguments,
+        ]
+        try:
+            finished = await run_process(
+                command,
+                bounds=self.bounds,
+                environment={"PATH": "/usr/bin:/bin", "HOME": str(home), **self.environment},
+                directory=home,
+                stdin=requirements.encode(),
+                keep_open=() if self.lifeline is None else (self.lifeline,),
+                on_line=on_line,
+            )
+        except ProcessTimeout:
+            sentence = (
+                f"The package index did not deliver within {self.bounds.seconds:g} seconds; try again later."
+            )
+            raise BuildFailure(FailureReason.TIMEOUT, sentence) from None
+        if finished.returncode:
+            raise explain(finished.stderr, finished.returncode)
+        return finished.stdout.decode()
