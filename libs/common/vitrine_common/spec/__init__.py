@@ -11,6 +11,7 @@ from vitrine_common.spec.inputs import (
     NumberInput,
     TextInput,
 )
+from vitrine_common.spec.invocation import Invocation, PlacedFile, invocation, parse_output
 from vitrine_common.spec.model import Spec
 from vitrine_common.spec.outputs import STDOUT, Output, OutputType
 from vitrine_common.spec.parsing import load_spec
@@ -29,6 +30,7 @@ __all__ = [
     "ImageInput",
     "Input",
     "InputTensor",
+    "Invocation",
     "JsonInput",
     "Limits",
     "ModelKind",
@@ -37,6 +39,7 @@ __all__ = [
     "OutputTensor",
     "OutputType",
     "Package",
+    "PlacedFile",
     "Resources",
     "Scaling",
     "ScriptModel",
@@ -46,5 +49,7 @@ __all__ = [
     "TextInput",
     "Train",
     "coerce_inputs",
+    "invocation",
     "load_spec",
+    "parse_output",
 ]

@@ -36,7 +36,7 @@ class Document:
         return self.lines.get(place)
 
 
-class _Refused(Exception):  # noqa: N818 - it never leaves this module
+class _Refused(Exception):
     """Raised inside this module with the mark of what is refused."""
 
     def __init__(self, line: int, message: str, advice: str = "") -> None:

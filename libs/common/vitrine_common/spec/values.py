@@ -37,7 +37,7 @@ class FileValue(BaseModel):
     filename: str = Field(default="file", max_length=255)
 
 
-class _Unusable(Exception):  # noqa: N818 - it never leaves this module
+class _Unusable(Exception):
     """Raised inside this module with the sentence for the person who gave the value."""
 
 
@@ -162,7 +162,9 @@ def _json(item: JsonInput, given: Any) -> Any:
         _json_text(value)
     except json.JSONDecodeError as error:
         raise _Unusable(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _Unusable(f"is nested deeper than {MAX_JSON_DEPTH} levels") from error
+    except ValueError as error:
         raise _Unusable(f"cannot be read as JSON: {error}") from error
     return value
 
