@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from vitrine_common.clock import after, utcnow
-from vitrine_common.documents.base import Lease, WorkDocument
+from vitrine_common.documents.base import LONG_AGO, WorkDocument
 from vitrine_common.errors import StaleState, VitrineError
 from vitrine_common.messages import Message
 from vitrine_common.states import StateMachine
@@ -24,6 +24,8 @@ from vitrine_common.store import Collection
 log = logging.getLogger(__name__)
 
 W = TypeVar("W", bound=WorkDocument)
+
+_NO_LEASE = {"lease_token": "", "lease_holder": "", "lease_expires_at": LONG_AGO}
 
 
 class WorkQueue(Generic[W]):
@@ -44,8 +46,12 @@ class WorkQueue(Generic[W]):
         self._holder = holder
         self._lease_seconds = lease_seconds
 
-    def _lease(self) -> Lease:
-        return Lease(token=secrets.token_hex(16), holder=self._holder, expires_at=after(self._lease_seconds))
+    def _fresh_lease(self) -> dict[str, Any]:
+        return {
+            "lease_token": secrets.token_hex(16),
+            "lease_holder": self._holder,
+            "lease_expires_at": after(self._lease_seconds),
+        }
 
     async def claim(
         self, document_id: str, target: StrEnum, changes: Mapping[str, Any] | None = None
@@ -54,9 +60,9 @@ class WorkQueue(Generic[W]):
         where = {
             "_id": document_id,
             "state": {"$in": self._machine.sources(target)},
-            "$or": [{"lease": None}, {"lease.expires_at": {"$lt": utcnow()}}],
+            "lease_expires_at": {"$lt": utcnow()},
         }
-        written = {**(changes or {}), "state": target, "lease": self._lease(), "updated_at": utcnow()}
+        written = {**(changes or {}), **self._fresh_lease(), "state": target, "updated_at": utcnow()}
         return await self.collection.update(where, written, increments={"attempt": 1})
 
     async def advance(
@@ -70,11 +76,14 @@ class WorkQueue(Generic[W]):
 
         Raises StaleState when the lease was lost or the state is no source of `target`.
         """
-        where: dict[str, Any] = {"_id": document.id, "state": {"$in": self._machine.sources(target)}}
-        where["lease.token"] = document.lease.token if document.lease else None
+        where = {
+            "_id": document.id,
+            "state": {"$in": self._machine.sources(target)},
+            "lease_token": document.lease_token,
+        }
         written: dict[str, Any] = {**(changes or {}), "state": target, "updated_at": utcnow()}
         if target not in self._machine.active:
-            written["lease"] = None
+            written |= _NO_LEASE
         return await self.collection.require(where, written, messages=messages)
 
     async def settle(
@@ -88,29 +97,22 @@ class WorkQueue(Generic[W]):
         """Move a document that nobody holds from `source` to `target`; None when it has moved on."""
         if source not in self._machine.sources(target):
             raise StaleState(f"{self._machine.name}: {target} cannot follow {source}")
-        where = {
-            "_id": document_id,
-            "state": source,
-            "$or": [{"lease": None}, {"lease.expires_at": {"$lt": utcnow()}}],
-        }
-        written = {**(changes or {}), "state": target, "lease": None, "updated_at": utcnow()}
+        where = {"_id": document_id, "state": source, "lease_expires_at": {"$lt": utcnow()}}
+        written = {**(changes or {}), **_NO_LEASE, "state": target, "updated_at": utcnow()}
         return await self.collection.update(where, written, messages=messages)
 
     async def note(self, document: W, changes: Mapping[str, Any]) -> None:
         """Write fields that are no state while holding the lease; raises StaleState when it is lost."""
-        token = document.lease.token if document.lease else None
-        await self.collection.require({"_id": document.id, "lease.token": token}, changes)
+        await self.collection.require({"_id": document.id, "lease_token": document.lease_token}, changes)
 
     async def renew(self, document: W) -> W:
         """Prolong the lease and return the document as it is now; raises StaleState when lost."""
-        token = document.lease.token if document.lease else None
-        return await self.collection.require(
-            {"_id": document.id, "lease.token": token}, {"lease.expires_at": after(self._lease_seconds)}
-        )
+        where = {"_id": document.id, "lease_token": document.lease_token}
+        return await self.collection.require(where, {"lease_expires_at": after(self._lease_seconds)})
 
     async def expired(self, limit: int = 100) -> list[W]:
         """Return documents in an active state whose lease is dead."""
-        where = {"state": {"$in": sorted(self._machine.active)}, "lease.expires_at": {"$lt": utcnow()}}
+        where = {"state": {"$in": sorted(self._machine.active)}, "lease_expires_at": {"$lt": utcnow()}}
         return await self.collection.find(where, (("_id", 1),), limit)
 
     @asynccontextmanager

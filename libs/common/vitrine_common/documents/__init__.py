@@ -1,7 +1,7 @@
 """Every stored document, by the service that writes it."""
 
 from vitrine_common.documents.account import ApiToken, AuditEntry, Invite, Scope, Session, User
-from vitrine_common.documents.base import Document, Index, Lease, WorkDocument
+from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
 from vitrine_common.documents.build import Build, Environment
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, ShareLink, Upload, Version
 from vitrine_common.documents.run import Output, Run, RunRequest, Timings
@@ -33,6 +33,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
 
 __all__ = [
     "COLLECTIONS",
+    "LONG_AGO",
     "ApiToken",
     "AuditEntry",
     "BlobGrant",
@@ -44,7 +45,7 @@ __all__ = [
     "Index",
     "InputSummary",
     "Invite",
-    "Lease",
+    "Leased",
     "Lineage",
     "MetricPoint",
     "Model",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -36,19 +36,25 @@ class Document(BaseModel):
     created_at: datetime = Field(default_factory=utcnow)
 
 
-class Lease(BaseModel):
-    """Whose work a document is at present. A lease past `expires_at` may be taken by anyone."""
-
-    token: str
-    holder: str
-    expires_at: datetime
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""The expiry of a lease that nobody holds, so that one comparison finds what is free."""
 
 
-class WorkDocument(Document):
+class Leased(Document):
+    """A document that one worker at a time may own. The lease's fields are flat and never null.
+
+    A free document has an empty token and an expiry long ago; a lease past its expiry may be taken.
+    """
+
+    lease_token: str = ""
+    lease_holder: str = ""
+    lease_expires_at: datetime = LONG_AGO
+
+
+class WorkDocument(Leased):
     """A document that a worker carries through a state machine under a lease."""
 
     attempt: int = Field(default=0, description="How often work on it was begun.")
-    lease: Lease | None = None
     updated_at: datetime = Field(default_factory=utcnow)
 
 

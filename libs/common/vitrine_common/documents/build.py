@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar
 
-from vitrine_common.documents.base import Document, Index, Lease, WorkDocument
+from vitrine_common.documents.base import Index, Leased, WorkDocument
 from vitrine_common.documents.model import BuildProblem
 from vitrine_common.messages.build import EnvironmentRequest
 from vitrine_common.states import BuildState
@@ -16,7 +16,7 @@ class Build(WorkDocument):
 
     COLLECTION: ClassVar[str] = "builds"
     WRITER: ClassVar[str] = "builder"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("state", 1), ("lease.expires_at", 1))),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("state", 1), ("lease_expires_at", 1))),)
 
     request: EnvironmentRequest
     state: BuildState = BuildState.QUEUED
@@ -28,7 +28,7 @@ class Build(WorkDocument):
     finished_at: datetime | None = None
 
 
-class Environment(Document):
+class Environment(Leased):
     """An environment that exists; `_id` is its digest. `lock` is the requirements text with hashes."""
 
     COLLECTION: ClassVar[str] = "environments"
@@ -39,4 +39,3 @@ class Environment(Document):
     python: str
     size_bytes: int = 0
     ready_at: datetime | None = None
-    lease: Lease | None = None

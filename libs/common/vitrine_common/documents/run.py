@@ -70,7 +70,7 @@ class Run(WorkDocument):
         Index(keys=(("version_id", 1), ("_id", -1))),
         Index(keys=(("link_id", 1), ("visitor_id", 1), ("_id", -1))),
         Index(keys=(("owner_id", 1), ("_id", -1))),
-        Index(keys=(("state", 1), ("lease.expires_at", 1))),
+        Index(keys=(("state", 1), ("lease_expires_at", 1))),
     )
 
     version_id: str

@@ -32,7 +32,7 @@ class Trial(WorkDocument):
     WRITER: ClassVar[str] = "trainer"
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("owner_id", 1), ("_id", -1))),
-        Index(keys=(("state", 1), ("lease.expires_at", 1))),
+        Index(keys=(("state", 1), ("lease_expires_at", 1))),
         Index(keys=(("build_id", 1),)),
     )
 
