@@ -1,0 +1,21 @@
+"""JSON logs and OpenTelemetry traces, and the ids that connect them across services."""
+
+from vitrine_common.telemetry.logs import configure_logging
+from vitrine_common.telemetry.traces import (
+    configure_tracing,
+    correlation,
+    correlation_id,
+    inject,
+    record_remote_span,
+    span,
+)
+
+__all__ = [
+    "configure_logging",
+    "configure_tracing",
+    "correlation",
+    "correlation_id",
+    "inject",
+    "record_remote_span",
+    "span",
+]
