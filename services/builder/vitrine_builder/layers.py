@@ -113,9 +113,7 @@ class LayerStore:
             "-r",
             "-",
         ]
-        await self.uv.pip(
-            "install", arguments, package.text, lambda line: report(Step("download", scrub(line)))
-        )
+        await self.uv.pip("install", arguments, package.text, lambda line: _report_download(line, report))
         await asyncio.to_thread(relocate_scripts, tree, self.uv.python, self._site_packages(tree))
 
     async def _finish(self, package: LockedPackage, folder: Path) -> Layer:
@@ -128,6 +126,12 @@ class LayerStore:
         place = self._place(package)
         publish(folder, place)
         return Layer(package, place / "tree", files, size, compiled.failed)
+
+
+def _report_download(line: str, report: Report) -> None:
+    # The rest of what uv says is about itself.
+    if line.strip().startswith("Download"):
+        report(Step("download", scrub(line.strip())))
 
 
 def walk_files(tree: Path) -> Iterator[Path]:

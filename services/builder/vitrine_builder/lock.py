@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from vitrine_common.digests import digest_of_json, sha256_bytes
 
 FORMAT_VERSION = 1
 """Counts changes in how an environment is laid out; a new number means new digests for all of them."""
@@ -49,7 +49,7 @@ class Lock:
         object.__setattr__(self, "packages", tuple(sorted(self.packages, key=lambda package: package.name)))
         text = "".join(f"{package.text}\n" for package in self.packages)
         object.__setattr__(self, "text", text)
-        object.__setattr__(self, "digest", f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+        object.__setattr__(self, "digest", sha256_bytes(text.encode()))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the packages as plain values for `from_json`."""
@@ -72,14 +72,14 @@ class Lock:
 
 def environment_digest(lock: Lock, target: Target) -> str:
     """Return the name of the environment that `lock` makes on `target`: equal anywhere."""
-    return _digest(
+    return digest_of_json(
         {"format": FORMAT_VERSION, "lock": lock.digest, "python": target.python, "platform": target.platform}
     )
 
 
 def layer_digest(package: LockedPackage, target: Target) -> str:
     """Return the name of the layer that one package makes on `target`."""
-    return _digest(
+    return digest_of_json(
         {
             "format": FORMAT_VERSION,
             "package": package.text,
@@ -87,8 +87,3 @@ def layer_digest(package: LockedPackage, target: Target) -> str:
             "platform": target.platform,
         }
     )
-
-
-def _digest(value: dict[str, Any]) -> str:
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

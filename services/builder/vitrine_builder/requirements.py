@@ -8,13 +8,14 @@ operator's decision, and the builder opens no file that an author names.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+
+from vitrine_common.digests import sha256_bytes
 
 MAX_BYTES = 512 * 1024
 MAX_LINES = 10_000
@@ -97,7 +98,7 @@ class Requirements:
         unique = sorted({" ".join([line.text, *_hash_options(line)]) for line in self.lines})
         text = "".join(f"{line}\n" for line in unique)
         object.__setattr__(self, "text", text)
-        object.__setattr__(self, "digest", f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+        object.__setattr__(self, "digest", sha256_bytes(text.encode()))
 
     def find(self, name: str) -> RequirementLine | None:
         """Return the first line that requires the package `name`, or None."""

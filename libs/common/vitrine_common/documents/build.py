@@ -19,6 +19,8 @@ class Build(WorkDocument):
     INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("state", 1), ("lease_expires_at", 1))),)
 
     request: EnvironmentRequest
+    correlation_id: str | None = None
+    trace: dict[str, str] = {}
     state: BuildState = BuildState.QUEUED
     step: str = "queued"
     environment_digest: str | None = None

@@ -1,0 +1,96 @@
+"""Wiring of the builder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from vitrine_builder.builds import Recipe
+from vitrine_builder.bytecode import Compiler, require_interpreter
+from vitrine_builder.handlers import router
+from vitrine_builder.layers import LayerStore
+from vitrine_builder.materialise import EnvironmentStore
+from vitrine_builder.process import Bounds
+from vitrine_builder.repository import Builds, Environments
+from vitrine_builder.resolve import Resolver
+from vitrine_builder.settings import BuilderSettings
+from vitrine_builder.uv import Uv
+from vitrine_builder.worker import Worker
+from vitrine_builder.workspace import Workspace, open_workspace
+from vitrine_common.indexes import uv_environment
+from vitrine_common.leases import reap_forever
+from vitrine_common.service import Platform, run_service
+
+
+def main() -> None:
+    """Run the builder until SIGTERM or SIGINT."""
+    run_service("builder", [router], use)
+
+
+@asynccontextmanager
+async def use(platform: Platform) -> AsyncIterator[None]:
+    """Wire the builder's parts to a connected platform and let them work within the block."""
+    settings = BuilderSettings()
+    builds = Builds(platform.database, platform.holder, platform.work.lease_seconds)
+    with open_workspace(platform.settings.environments_dir) as workspace:
+        recipe = Recipe(
+            read_blob=platform.blobs.read_head,
+            resolver=_resolver(settings, workspace),
+            store=await _store(settings, workspace),
+            environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),
+            max_tries=settings.max_tries,
+            retry_seconds=settings.retry_seconds,
+        )
+        worker = Worker(
+            builds,
+            recipe,
+            platform.bus,
+            concurrency=settings.concurrent_builds,
+            max_claims=settings.max_claims,
+            pause_seconds=platform.work.reap_seconds,
+        )
+        platform.bus.broker.context.set_global("worker", worker)
+        reaper = reap_forever(builds.queue, builds.requeue, platform.work.reap_seconds)
+        platform.background(reaper, "reaper")
+        working = platform.background(worker.run(), "worker")
+        try:
+            yield
+        finally:
+            # Before the bus and the workspace go: builds under way are given back, their children killed.
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+async def _store(settings: BuilderSettings, workspace: Workspace) -> EnvironmentStore:
+    compiler = Compiler(
+        settings.python,
+        Bounds(settings.compile_timeout_seconds, settings.max_file_bytes),
+        settings.compile_jobs,
+        workspace.lifeline,
+    )
+    installer = _uv(settings, workspace, settings.install_timeout_seconds)
+    return EnvironmentStore(
+        workspace=workspace,
+        layers=LayerStore(workspace, installer, compiler),
+        target=settings.target,
+        magic=await require_interpreter(settings.python, settings.target),
+        free_bytes=settings.free_bytes,
+    )
+
+
+def _resolver(settings: BuilderSettings, workspace: Workspace) -> Resolver:
+    uv = _uv(settings, workspace, settings.resolve_timeout_seconds)
+    return Resolver(uv, workspace.resolutions, settings.resolution_max_age_seconds)
+
+
+def _uv(settings: BuilderSettings, workspace: Workspace, seconds: float) -> Uv:
+    return Uv(
+        directory=workspace.installer,
+        python=settings.python,
+        target=settings.target,
+        environment=uv_environment(os.environ),
+        bounds=Bounds(seconds, settings.max_file_bytes),
+        lifeline=workspace.lifeline,
+    )

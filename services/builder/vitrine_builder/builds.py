@@ -1,0 +1,146 @@
+"""One build from its request to its end: requirements, lock, environment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from vitrine_builder.failures import RETRIED, BuildFailure, FailureReason, from_requirements_error
+from vitrine_builder.lock import Lock, environment_digest
+from vitrine_builder.materialise import EnvironmentStore, Materialised
+from vitrine_builder.presets import preset_file
+from vitrine_builder.progress import Report, Step
+from vitrine_builder.repository import Environments
+from vitrine_builder.requirements import MAX_BYTES, Requirements, RequirementsError, parse_requirements
+from vitrine_builder.resolve import Resolver
+from vitrine_common.errors import NotFound, VitrineError
+from vitrine_common.messages import EnvironmentRequest
+
+log = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 0.1
+
+ReadBlob = Callable[[str, int], Awaitable[bytes]]
+"""Returns the first so many bytes of a blob; raises NotFound."""
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds that each part of a build took."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = (time.perf_counter() - started) * 1000
+            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Makes the environment of a request.
+
+    Attributes:
+        read_blob: where requirements files are read.
+        max_tries: how often a failure that may pass is tried, `retry_seconds` later, doubled each time.
+    """
+
+    read_blob: ReadBlob
+    resolver: Resolver
+    store: EnvironmentStore
+    environments: Environments
+    max_tries: int
+    retry_seconds: float
+
+    async def make(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
+        """Return the environment of `request`, made or found.
+
+        Raises:
+            BuildFailure: it cannot be made; final.
+        """
+        for attempt in range(1, self.max_tries + 1):
+            try:
+                return await self._attempt(request, report, watch)
+            except BuildFailure as failure:
+                if failure.reason not in RETRIED or attempt == self.max_tries:
+                    raise
+                pause = self.retry_seconds * 2 ** (attempt - 1)
+                report(Step("queued", f"{failure.sentence} Trying again in {pause:g} seconds."))
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _attempt(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
+        try:
+            with watch.measure("resolve"):
+                report(Step("resolve", "Choosing versions"))
+                lock = await self._lock(request)
+            with watch.measure("environment"):
+                return await self._environment(lock, report)
+        except (VitrineError, OSError) as error:
+            log.exception("build attempt failed")
+            sentence = "The builder could not do its work; the operator finds the cause in its log."
+            raise BuildFailure(FailureReason.INTERNAL, sentence) from error
+
+    async def _lock(self, request: EnvironmentRequest) -> Lock:
+        python = self.store.target.python
+        if request.python != python:
+            sentence = f"Python {request.python} is not available; write `language: python-{python}`."
+            raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
+        return await self.resolver.resolve(await self._requirements(request))
+
+    async def _requirements(self, request: EnvironmentRequest) -> Requirements:
+        name = request.requirements_name
+        try:
+            if request.preset is not None:
+                return parse_requirements(preset_file(request.preset), f"preset {request.preset}")
+            if request.requirements_digest is None:
+                return Requirements((), name)
+            # One byte more than allowed is enough to see that it is too much.
+            return parse_requirements(await self.read_blob(request.requirements_digest, MAX_BYTES + 1), name)
+        except RequirementsError as error:
+            raise from_requirements_error(error) from None
+        except NotFound:
+            sentence = f"{name}: the file's bytes are not on the platform; push the bundle again."
+            raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None
+
+    async def _environment(self, lock: Lock, report: Report) -> Materialised:
+        environment = self.store.find(lock)
+        if environment is None:
+            async with self._turn(lock, report):
+                environment = await self.store.materialise(lock, report)
+        await self.environments.record(environment, lock, self.store.target)
+        return environment
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, lock: Lock, report: Report) -> AsyncIterator[None]:
+        """Wait until no other builder makes the environment of `lock`, and keep others waiting meanwhile."""
+        digest = environment_digest(lock, self.store.target)
+        token = await self.environments.claim(digest, lock, self.store.target)
+        if token is None:
+            report(Step("queued", "The same environment is being made already; waiting for it"))
+        while token is None:
+            await asyncio.sleep(_WAIT_SECONDS)
+            token = await self.environments.claim(digest, lock, self.store.target)
+        heartbeat = asyncio.create_task(self._renew(digest, token))
+        try:
+            yield
+        finally:
+            heartbeat.cancel()
+            await asyncio.shield(self.environments.release(digest, token))
+
+    async def _renew(self, digest: str, token: str) -> None:
+        while True:
+            await asyncio.sleep(self.environments.lease_seconds / 3)
+            try:
+                await self.environments.renew(digest, token)
+            except VitrineError as error:
+                log.warning("lease not renewed", extra={"environment": digest, "error": error.message})

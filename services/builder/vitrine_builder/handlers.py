@@ -1,0 +1,20 @@
+"""What the builder does when a message arrives."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from faststream import Context
+from faststream.nats import NatsRouter
+
+from vitrine_builder.worker import Worker
+from vitrine_common.bus import on
+from vitrine_common.messages import BuildStart, Envelope
+
+router = NatsRouter()
+
+
+@on(router, "builder", "build.start", concurrency=8)
+async def build_start(envelope: Envelope[BuildStart], worker: Annotated[Worker, Context("worker")]) -> None:
+    """Write the build down; acknowledged once it is, for from then on the document keeps it alive."""
+    await worker.accept(envelope.payload.build_id, envelope.payload.request)

@@ -1,0 +1,141 @@
+"""Reads and writes of `builds` and `environments`; the builder is their only writer."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+
+from vitrine_builder.failures import BuildFailure
+from vitrine_builder.lock import Lock, Target
+from vitrine_builder.materialise import Materialised
+from vitrine_common.clock import after, utcnow
+from vitrine_common.documents import LONG_AGO, Build, BuildProblem, Environment
+from vitrine_common.errors import Conflict
+from vitrine_common.leases import WorkQueue
+from vitrine_common.messages import BuildFailed, BuildSucceeded
+from vitrine_common.states import BUILD, BuildState
+from vitrine_common.store import Collection, Database
+
+_NO_LEASE = {"lease_token": "", "lease_holder": "", "lease_expires_at": LONG_AGO}
+
+
+class Builds:
+    """Builds as documents that are queued, claimed, and ended with the fact that tells of it."""
+
+    def __init__(self, database: Database, holder: str, lease_seconds: float) -> None:
+        self._collection: Collection[Build] = database.collection(Build)
+        self.queue: WorkQueue[Build] = WorkQueue(self._collection, BUILD, holder, lease_seconds)
+
+    async def add(self, build: Build) -> bool:
+        """Queue a build; False when it was asked for before."""
+        try:
+            await self._collection.insert(build)
+        except Conflict:
+            return False
+        return True
+
+    async def queued(self, limit: int) -> list[Build]:
+        """Return builds that nobody works on, the oldest first."""
+        return await self._collection.find({"state": BuildState.QUEUED.value}, (("_id", 1),), limit)
+
+    async def claim(self, build_id: str) -> Build | None:
+        """Take a queued build; None when another process was quicker."""
+        return await self.queue.claim(build_id, BuildState.BUILDING)
+
+    def held(self, build: Build) -> AbstractAsyncContextManager[None]:
+        """Renew the lease while the block runs; see `WorkQueue.held`."""
+        return self.queue.held(build)
+
+    async def note_step(self, build: Build, step: str) -> None:
+        """Write down which step a build is at; raises StaleState when its lease is lost."""
+        await self.queue.note(build, {"step": step})
+
+    async def succeed(self, build: Build, environment: Materialised, timings_ms: Mapping[str, float]) -> None:
+        """End a build well and say so; raises StaleState when its lease is lost."""
+        changes = {
+            "step": "done",
+            "environment_digest": environment.digest,
+            "reused": not environment.made,
+            "timings_ms": dict(timings_ms),
+            "finished_at": utcnow(),
+        }
+        fact = BuildSucceeded(build_id=build.id, environment_digest=environment.digest)
+        await self.queue.advance(build, BuildState.SUCCEEDED, changes, [fact])
+
+    async def fail(self, build: Build, failure: BuildFailure, timings_ms: Mapping[str, float]) -> None:
+        """End a build with the reason and say so; raises StaleState when its lease is lost."""
+        changes = {**_ending(failure), "timings_ms": dict(timings_ms)}
+        fact = BuildFailed(build_id=build.id, reason=failure.reason.value)
+        await self.queue.advance(build, BuildState.FAILED, changes, [fact])
+
+    async def give_back(self, build: Build) -> None:
+        """Return a build that was begun and not ended by choice; this claim does not count."""
+        await self.queue.advance(build, BuildState.QUEUED, {"attempt": build.attempt - 1, "step": "queued"})
+
+    async def requeue(self, build: Build) -> None:
+        """Return a build whose builder died; nothing happens when it lives after all."""
+        await self.queue.settle(build.id, BuildState.BUILDING, BuildState.QUEUED, {"step": "queued"})
+
+
+class Environments:
+    """Environments as documents, and the lease that makes one builder at a time work on one lock.
+
+    The lease saves work and decides nothing: an environment is put in place by one rename, so two
+    builders that both believe to hold it only do the work twice.
+    """
+
+    def __init__(self, database: Database, holder: str, lease_seconds: float) -> None:
+        self._collection: Collection[Environment] = database.collection(Environment)
+        self._holder = holder
+        self.lease_seconds = lease_seconds
+
+    async def claim(self, digest: str, lock: Lock, target: Target) -> str | None:
+        """Take the making of an environment; return the lease's token, or None while another has it."""
+        token = secrets.token_hex(16)
+        lease = {"lease_token": token, "lease_holder": self._holder, "lease_expires_at": self._expiry()}
+        try:
+            await self._collection.insert(_describe(digest, lock, target, **lease))
+        except Conflict:
+            free = {"_id": digest, "lease_expires_at": {"$lt": utcnow()}}
+            return None if await self._collection.update(free, lease) is None else token
+        return token
+
+    async def renew(self, digest: str, token: str) -> None:
+        """Prolong a lease; raises StaleState when it is lost."""
+        where = {"_id": digest, "lease_token": token}
+        await self._collection.require(where, {"lease_expires_at": self._expiry()})
+
+    async def release(self, digest: str, token: str) -> None:
+        """Let another builder have it; nothing happens when one has it already."""
+        await self._collection.update({"_id": digest, "lease_token": token}, _NO_LEASE)
+
+    async def record(self, environment: Materialised, lock: Lock, target: Target) -> None:
+        """Write down that an environment exists; the first time it was so is kept."""
+        ready = {"ready_at": utcnow(), "size_bytes": environment.size}
+        document = await self._collection.find_one({"_id": environment.digest})
+        if document is None:
+            with contextlib.suppress(Conflict):
+                await self._collection.insert(_describe(environment.digest, lock, target, **ready))
+        elif document.ready_at is None:
+            await self._collection.update({"_id": environment.digest, "ready_at": None}, ready)
+
+    def _expiry(self) -> datetime:
+        return after(self.lease_seconds)
+
+
+def _describe(digest: str, lock: Lock, target: Target, **more: Any) -> Environment:
+    return Environment(id=digest, lock=lock.text, packages=len(lock.packages), python=target.python, **more)
+
+
+def _ending(failure: BuildFailure) -> dict[str, Any]:
+    problem = BuildProblem(
+        reason=failure.reason.value,
+        message=failure.sentence,
+        culprit=failure.culprit,
+        log_tail="\n".join(failure.log),
+    )
+    return {"step": "failed", "problem": problem, "finished_at": utcnow()}

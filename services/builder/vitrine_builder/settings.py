@@ -1,0 +1,54 @@
+"""Settings of the builder (`VITRINE_BUILDER_*`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vitrine_builder.lock import Target
+
+_PYTHON = "3.11"
+
+
+def _interpreter() -> Path:
+    # Not the virtual environment's: sandboxes see the installation below it.
+    return Path(sys.base_prefix) / "bin" / f"python{_PYTHON}"
+
+
+def _platform() -> str:
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
+    return f"{machine}-manylinux_2_28"
+
+
+class BuilderSettings(BaseSettings):
+    """How environments are made. Where packages come from is in `UV_*`, or pip's own settings."""
+
+    model_config = SettingsConfigDict(env_prefix="VITRINE_BUILDER_")
+
+    python: Path = Field(default_factory=_interpreter, description="The interpreter that sandboxes run.")
+    platform: str = Field(
+        default_factory=_platform, description="Newest wheels accepted, as uv names platforms."
+    )
+    concurrent_builds: int = Field(default=2, ge=1, description="Builds that one process works on at a time.")
+    compile_jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    resolution_max_age_seconds: float = Field(
+        default=24 * 3600, ge=0, description="How long equal requirements give the equal lock."
+    )
+    resolve_timeout_seconds: float = Field(default=300, gt=0)
+    install_timeout_seconds: float = Field(default=3600, gt=0, description="For one wheel.")
+    compile_timeout_seconds: float = Field(default=1800, gt=0, description="For one wheel.")
+    max_file_bytes: int = Field(default=16 << 30, gt=0, description="Of any file in or around a wheel.")
+    free_bytes: int = Field(default=512 << 20, ge=0, description="Left on the disk before a build begins.")
+    max_tries: int = Field(default=3, ge=1, description="Of a build whose failure may pass.")
+    retry_seconds: float = Field(default=2.0, ge=0, description="Before the second try; doubled each time.")
+    max_claims: int = Field(default=5, ge=1, description="Of a build whose builder died.")
+
+    @property
+    def target(self) -> Target:
+        """What environments are made for."""
+        return Target(_PYTHON, self.platform)
