@@ -1,0 +1,101 @@
+"""`vitrine up`, `down` and `status`: the embedded stack on this machine."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vitrine.stack import control
+from vitrine.stack.errors import StackError
+from vitrine.stack.settings import default_data_dir
+from vitrine.stack.state import StackState
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where the stack keeps everything.  [default: ~/.local/share/vitrine]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class EngineChoice(StrEnum):
+    """Where user code runs."""
+
+    AUTO = "auto"
+    PROCESS = "process"
+
+
+def up(
+    *,
+    data_dir: DataDir = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The web address's port.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    engine: Annotated[EngineChoice, typer.Option(help="Where models run.")] = EngineChoice.AUTO,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once everything is healthy.")] = False,
+    email: Annotated[str, typer.Option(help="E-mail of the first account.")] = "owner@vitrine.local",
+    json_output: Json = False,
+) -> None:
+    """Start Vitrine on this machine: servers and services, until Ctrl-C or `vitrine down`."""
+    folder = (data_dir or default_data_dir()).absolute()
+    arguments = ["--data-dir", str(folder), "--host", host, "--engine", engine.value, "--email", email]
+    if port is not None:
+        arguments += ["--port", str(port)]
+    if not detach:
+        control.replace_process([*arguments, "--json"] if json_output else arguments)
+        return
+    try:
+        said = control.start_detached(folder, arguments)
+    except StackError as error:
+        raise _failed(error, json_output) from None
+    # Late: argparse and the supervisor's modules are wanted only here.
+    from vitrine.stack.__main__ import announcement_text
+
+    typer.echo(said.model_dump_json() if json_output else announcement_text(said))
+
+
+def down(*, data_dir: DataDir = None, json_output: Json = False) -> None:
+    """Stop Vitrine on this machine; its data stays."""
+    folder = (data_dir or default_data_dir()).absolute()
+    try:
+        stopped = control.stop_stack(folder)
+    except StackError as error:
+        raise _failed(error, json_output) from None
+    text = "Stopped." if stopped else f"Nothing was running on {folder}."
+    typer.echo(json.dumps({"stopped": stopped, "data_dir": str(folder)}) if json_output else text)
+
+
+def status(*, data_dir: DataDir = None, json_output: Json = False) -> None:
+    """Show what runs and where it answers; the exit status is 0 when everything is healthy."""
+    folder = (data_dir or default_data_dir()).absolute()
+    state = control.stack_state(folder) or StackState(state="stopped")
+    if json_output:
+        # Server URLs hold a password: whoever may read it finds it in stack.json.
+        shown = state.model_dump(exclude={"nats_url", "mongo_url"})
+        typer.echo(json.dumps({"data_dir": str(folder), **shown}))
+    else:
+        typer.echo(_status_text(state, folder))
+    if state.state != "healthy":
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the stack's commands to `app`."""
+    for command in (up, down, status):
+        app.command()(command)
+
+
+def _status_text(state: StackState, folder: Path) -> str:
+    lines = [f"{state.state}  {state.url if state.state != 'stopped' else ''}".rstrip()]
+    for name, part in state.parts.items():
+        restarts = f"  restarted {part.restarts}x" if part.restarts else ""
+        process = f"process {part.pid}" if part.pid else ""
+        lines.append(f"  {name:<8} {part.state:<8} {process}{restarts}".rstrip())
+    return "\n".join([*lines, f"Data and logs: {folder}"])
+
+
+def _failed(error: StackError, json_output: bool) -> typer.Exit:
+    typer.echo(json.dumps({"error": str(error)}) if json_output else f"error: {error}", err=True)
+    return typer.Exit(1)
