@@ -62,6 +62,7 @@ class TextInput(InputBase):
     """A line or a paragraph of text."""
 
     type: Literal["text"] = "text"
+    """`text`."""
     default: str | None = None
     """Value when none is given."""
     min_length: int = Field(default=0, ge=0)
@@ -87,6 +88,7 @@ class NumberInput(InputBase):
     """A number, optionally whole and within limits."""
 
     type: Literal["number"] = "number"
+    """`number`."""
     default: Number | None = None
     """Value when none is given."""
     min: Number | None = None
@@ -125,6 +127,7 @@ class ChoiceInput(InputBase):
     """One of several given values."""
 
     type: Literal["choice"] = "choice"
+    """`choice`."""
     choices: list[Scalar] = Field(min_length=1, max_length=1000)
     """Values to choose from (quote `"yes"` and `"no"`: YAML reads them as true and false)."""
     default: Scalar | None = None
@@ -147,8 +150,9 @@ class ImageInput(InputBase):
 
     is_file: ClassVar[bool] = True
     type: Literal["image"] = "image"
+    """`image`."""
     accept: list[str] = Field(default_factory=lambda: list(IMAGE_TYPES), max_length=50)
-    """Media types that are taken."""
+    """Media types that are taken; without it, PNG, JPEG, WebP, GIF and BMP."""
     max_bytes: Size = 20_000_000
     """Largest file."""
     max_pixels: int = Field(default=50_000_000, ge=1, le=1_000_000_000)
@@ -162,6 +166,7 @@ class FileInput(InputBase):
 
     is_file: ClassVar[bool] = True
     type: Literal["file"] = "file"
+    """`file`."""
     accept: list[str] = Field(default_factory=list, max_length=50)
     """Media types (`text/csv`, `audio/*`) or suffixes (`.csv`) that are taken; empty takes all."""
     max_bytes: Size = 100_000_000
@@ -174,6 +179,7 @@ class JsonInput(InputBase):
     """Any JSON value."""
 
     type: Literal["json"] = "json"
+    """`json`."""
     default: Any = None
     """Value when none is given."""
     max_bytes: Size = 1_000_000

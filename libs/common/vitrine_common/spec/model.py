@@ -145,8 +145,6 @@ class Spec(Section):
             found.append(
                 "package.type conda: the requirements are installed with pip; `conda activate` does nothing"
             )
-        if self.kind() is ModelKind.SCRIPT and self.package.requirements_file is None:
-            found.append("package.requirements_file is missing: the command has only the standard library")
         return found
 
     def model_card_file(self) -> str | None:

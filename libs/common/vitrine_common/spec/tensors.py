@@ -15,8 +15,9 @@ PerChannel = float | list[float]
 class InputTensor(Section):
     """How one input becomes one tensor.
 
-    An image is made a tensor in this order: decode; `mode`; `trim`; `size` with `fit`; `invert`; pixels
-    0 to 255 as floats; times `scale`, plus `offset`; minus `mean`, divided by `std`; `layout`; `dtype`.
+    An image is made a tensor in this order: decode (transparent parts are white); `mode`; `invert`; `trim`;
+    `size` with `fit`, margins in the colour of the edge; pixels 0 to 255 as floats; times `scale`, plus
+    `offset`; minus `mean`, divided by `std`; `layout`; `dtype`.
     """
 
     name: str | None = Field(default=None, min_length=1, max_length=256)
@@ -30,7 +31,7 @@ class InputTensor(Section):
     fit: Literal["stretch", "contain", "cover"] = "stretch"
     """How an image of other proportions is resized: stretched, fitted with margins, or cut at the edges."""
     trim: bool = False
-    """Cut off the plain margin around what is drawn, before resizing."""
+    """Cut off the margin around what is drawn: outer rows and columns that look like the edge."""
     layout: Layout = "NCHW"
     """Order of the axes: N batch (always 1), C channels, H height, W width; `flat` is 1 x (H*W*C)."""
     dtype: DType = "float32"
@@ -44,7 +45,7 @@ class InputTensor(Section):
     std: PerChannel | None = None
     """Divides after `mean`: one number, or one per channel."""
     invert: bool | Literal["auto"] = False
-    """Turn light into dark; `auto` does so when the edge of the image is lighter than mid grey."""
+    """Turn light into dark; `auto` does so when most of the image's edge is lighter than mid grey."""
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
