@@ -37,7 +37,6 @@ def compile_one(source: str, name: str) -> int:
             source,
             dfile=name,
             doraise=True,
-            quiet=2,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
     except OSError:
