@@ -16,7 +16,10 @@ from typing import Any
 import nats
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
+from pydantic import SecretStr
+
 from servers import S3Address, mongo_server, nats_server, s3_server
+from vitrine_common.settings import S3Settings
 
 Database = Any  # motor ships no types that mypy accepts
 
@@ -62,6 +65,19 @@ def s3_address(server_directory: Path) -> Iterator[S3Address]:
     server.start()
     yield S3Address(f"http://127.0.0.1:{server.port}", access_key, secret_key)
     server.stop()
+
+
+@pytest.fixture
+def s3_settings(s3_address: S3Address) -> S3Settings:
+    """Settings of the S3 server with a bucket name of this test alone; nobody has made the bucket."""
+    return S3Settings(
+        endpoint=s3_address.endpoint,
+        public_endpoint=None,
+        access_key=s3_address.access_key,
+        secret_key=SecretStr(s3_address.secret_key),
+        region=s3_address.region,
+        bucket=f"test-{secrets.token_hex(8)}",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -189,9 +189,7 @@ def _listening_ports(pid: int) -> set[int]:
         connections = psutil.Process(pid).net_connections(kind="tcp")
     except psutil.Error:
         return set()
-    return {
-        connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN
-    }
+    return {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
 def _parent_death_signal() -> list[str]:
