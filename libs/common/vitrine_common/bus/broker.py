@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from faststream import AckPolicy
-from faststream.nats import ConsumerConfig, NatsBroker, NatsRouter, PullSub
+from faststream.nats import ConsumerConfig, JStream, NatsBroker, NatsRouter, PullSub
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -14,7 +14,7 @@ from vitrine_common.bus.delivery import Delivery
 from vitrine_common.bus.streams import ensure_streams
 from vitrine_common.errors import Unavailable
 from vitrine_common.messages import Envelope, Message, Progress, seal
-from vitrine_common.messages.subjects import COMMANDS, EVENTS, ROUTES, health_subject
+from vitrine_common.messages.subjects import ROUTES, health_subject
 from vitrine_common.settings import NatsSettings
 
 H = TypeVar("H", bound=Callable[..., Awaitable[None]])
@@ -52,13 +52,14 @@ def on(
         subject: a subject or pattern of `vitrine_common.messages.subjects`.
         concurrency: how many messages one process handles at a time.
     """
-    stream = next((r.stream for r in ROUTES if subject in r.subjects or subject == f"{r.subjects[0]}"), None)
-    if stream not in {COMMANDS, EVENTS}:
+    stream = next((route.stream for route in ROUTES if subject in route.subjects), None)
+    if stream is None:
         raise ValueError(f"{subject} is kept by no stream; use on_live")
     durable = f"{service}-{subject.replace('.', '-').replace('*', 'any')}"
     return router.subscriber(  # type: ignore[return-value]
         subject,
-        stream=stream,
+        # The streams are declared in `bus.streams`; the broker must not change them.
+        stream=JStream(stream, declare=False),
         durable=durable,
         config=ConsumerConfig(ack_wait=ACK_WAIT_SECONDS, max_deliver=-1, max_ack_pending=1000),
         pull_sub=PullSub(batch_size=concurrency, timeout=_PULL_SECONDS),
