@@ -70,9 +70,7 @@ class Spec(Section):
         for item in value or []:
             key = item.name.lower().replace("-", "_")
             if key in seen:
-                raise ValueError(
-                    f"two {info.field_name} are named `{item.name}`; names differ by more than case"
-                )
+                raise ValueError(f"two {info.field_name} are named `{item.name}`; use another name")
             seen.add(key)
         return value
 
@@ -184,5 +182,7 @@ def _named(name: object, definition: object) -> object:
     if isinstance(definition, str):
         return {"name": name, "type": definition}
     if isinstance(definition, dict):
+        if definition.get("name", name) != name:
+            raise ValueError(f"`{name}` has another `name`, `{definition['name']}`; remove it")
         return {"name": name, **definition}
     return definition

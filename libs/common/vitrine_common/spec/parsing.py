@@ -1,6 +1,7 @@
 """Reading a `vitrine.yaml` and saying what is wrong with it."""
 
 import difflib
+import re
 import types
 import typing
 from typing import Any
@@ -54,7 +55,7 @@ def load_spec(text: str, filename: str = "vitrine.yaml") -> Spec:
 
 
 def _problem(detail: ErrorDetails, document: Document, filename: str) -> SpecProblem:
-    place = _place_in_file(detail["loc"], document.data)
+    place = _place_in_file(detail["loc"], document.data, detail["type"] == "missing")
     message, advice = _sentence(detail, place)
     at = place if detail["type"] != "missing" else place[:-1]
     return SpecProblem(field_path(place), sentence(message, advice), filename, document.line(at) or 1)
@@ -68,19 +69,19 @@ def field_path(place: Place) -> str:
     return text
 
 
-def _place_in_file(loc: tuple[int | str, ...], data: Any) -> Place:
+def _place_in_file(loc: tuple[int | str, ...], data: Any, is_missing: bool) -> Place:
     """Drop what pydantic adds to a location (names of union members); find entries of mappings by name."""
     place: list[str | int] = []
     here: Any = data
     for index, located in enumerate(loc):
-        last, part = index == len(loc) - 1, located
+        part, absent = located, is_missing and index == len(loc) - 1
         if isinstance(here, dict) and isinstance(located, int):
             part = [*here, *range(len(here), located + 1)][located]
-        if isinstance(here, dict) and (part in here or last):
+        if isinstance(here, dict) and (part in here or absent):
             here = here.get(part)
         elif isinstance(here, list) and isinstance(part, int):
             here = here[part] if part < len(here) else None
-        elif not (isinstance(here, str) and part == "name"):
+        else:
             continue
         place.append(part)
     return tuple(place)
@@ -140,6 +141,9 @@ def _unknown_choice(given: Any, expected: str, place: Place) -> tuple[str, str]:
     if place[-2:] == ("resources", "network"):
         return "runs have no network", "remove the key; what a run needs goes into the bundle"
     wanted = expected.replace("'", "`")
+    close = _closest(str(given), re.findall(r"'([^']+)'", expected))
+    if close:
+        return f"`{_shorten(given)}` is not possible here", f"did you mean `{close}`?"
     if place and place[-1] == "type" and given in LATER_INPUTS:
         return f"type `{given}` belongs to a later version of Vitrine", f"write {wanted}"
     return f"`{_shorten(given)}` is not possible here", f"write {wanted}"
@@ -149,7 +153,8 @@ def _name_advice(given: Any, place: Place) -> str:
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in str(given)).strip("-") or "my-model"
     if place == ("name",):
         return f"write for example `name: {kept.lower()[:64].strip('-')}`"
-    return f"write for example `{kept.replace('-', '_')}`"
+    name = kept.replace("-", "_")
+    return f"write for example `{name if name[0].isalpha() else 'input_' + name}`"
 
 
 def _closest(key: str, known: list[str]) -> str | None:

@@ -176,6 +176,8 @@ def _kind(field: Fields) -> str:
 
 def _plain_kind(field: Fields) -> str:
     names = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "mapping"}
+    if isinstance(field.get("type"), list):
+        return " or ".join(names.get(kind, kind) for kind in field["type"])
     kind = field.get("type", "any value" if "required" not in field else "")
     if kind == "array" and isinstance(field.get("items"), dict):
         return f"list of {_kind(field['items'])}"

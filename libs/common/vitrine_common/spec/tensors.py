@@ -9,6 +9,10 @@ from vitrine_common.spec.base import Section
 Layout = Literal["flat", "HW", "NHW", "CHW", "HWC", "NCHW", "NHWC"]
 DType = Literal["float32", "float64", "float16", "uint8", "int8", "int16", "int32", "int64", "bool", "string"]
 Side = Annotated[int, Field(ge=1, le=8192)]
+ClassName = Annotated[
+    str,
+    Field(coerce_numbers_to_str=True, max_length=1000, json_schema_extra={"type": ["string", "number"]}),
+]
 PerChannel = float | list[float]
 
 
@@ -67,7 +71,7 @@ class OutputTensor(Section):
 
     name: str | None = Field(default=None, min_length=1, max_length=256)
     """Name of the tensor in the model; without it, the model's first output."""
-    labels: list[str] | None = Field(default=None, min_length=1, max_length=100_000)
+    labels: list[ClassName] | None = Field(default=None, min_length=1, max_length=100_000)
     """Names of the classes, in the order of the tensor; without it, their positions."""
     softmax: bool = False
     """Turn scores into probabilities."""
