@@ -1,0 +1,68 @@
+"""Model cards: Markdown to HTML that is safe to show, whoever wrote it.
+
+Raw HTML is shown as text, links are limited to http, https, mailto and places of the same page and open
+without a referrer, and images become links, because a page loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+_SAFE_LINK = re.compile(r"^(https?://|mailto:|#)", re.IGNORECASE)
+_TOP_HEADING = 3
+MAX_LENGTH = 200_000
+
+
+def render_markdown(text: str) -> Markup:
+    """Return safe HTML of CommonMark with tables and strikethrough; headings start at level 3.
+
+    Text beyond 200,000 characters is cut.
+    """
+    parser = _parser()
+    tokens = parser.parse(text[:MAX_LENGTH])
+    for token in tokens:
+        _adapt(token)
+    html = parser.renderer.render(tokens, parser.options, {})
+    return Markup(html)  # noqa: S704 - the parser escapes all that it did not make itself
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": 20})
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = _is_safe_link  # type: ignore[method-assign]
+    return parser
+
+
+def _is_safe_link(url: str) -> bool:
+    return bool(_SAFE_LINK.match(url.strip()))
+
+
+def _adapt(token: Token) -> None:
+    """Fit one block to the pages: lower headings, alignment as a class, no images."""
+    if token.type in ("heading_open", "heading_close"):
+        token.tag = f"h{min(int(token.tag[1:]) + _TOP_HEADING - 1, 6)}"
+    if token.type in ("th_open", "td_open"):
+        style = str(token.attrs.pop("style", ""))
+        if style and not style.endswith("left"):
+            token.attrSet("class", "mid" if style.endswith("center") else "num")
+    if token.children:
+        token.children = [part for child in token.children for part in _adapt_inline(child)]
+
+
+def _adapt_inline(token: Token) -> Iterator[Token]:
+    if token.type == "image":
+        link = Token("link_open", "a", 1, attrs={"href": token.attrs["src"]})
+        yield from _adapt_inline(link)
+        yield Token("text", "", 0, content=token.content or "image")
+        yield Token("link_close", "a", -1)
+        return
+    if token.type == "link_open":
+        token.attrSet("rel", "nofollow noopener noreferrer")
+    yield token

@@ -1,0 +1,191 @@
+"""Models and their versions, as their owner sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from vitrine_api.views.links import LinkRow
+from vitrine_api.views.monitoring import MonitorSummary
+from vitrine_api.views.page import Fact, View
+from vitrine_api.views.runs import RunRow
+from vitrine_api.views.trials import TrialRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """A model in the list, with the state of its newest version."""
+
+    owner: str
+    name: str
+    title: str
+    url: str
+    updated_at: datetime
+    description: str = ""
+    version: str = ""
+    state: str = "draft"
+    versions: int = 0
+    runs: int = 0
+    links: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models(View):
+    """`/` for those who are logged in: their models, newest change first."""
+
+    template: ClassVar[str] = "models.html"
+
+    models: tuple[ModelRow, ...]
+    api_url: str = ""
+    """This server's address, for the commands shown when there is no model yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRow:
+    """A version in a model's list."""
+
+    version: str
+    url: str
+    digest: str
+    state: str
+    created_at: datetime
+    labels: tuple[str, ...] = ()
+    message: str = ""
+    """Why its build failed."""
+    size: int = 0
+    """Bytes of its bundle."""
+    runs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(View):
+    """`/models/{owner}/{name}`."""
+
+    template: ClassVar[str] = "model.html"
+
+    owner: str
+    name: str
+    title: str
+    versions: tuple[VersionRow, ...]
+    description: str = ""
+    card: str = ""
+    runs: tuple[RunRow, ...] = ()
+    links: tuple[LinkRow, ...] = ()
+    trials: tuple[TrialRow, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildView:
+    """The making of a version's environment."""
+
+    id: str
+    state: str
+    """queued, building, succeeded, failed."""
+    created_at: datetime
+    finished_at: datetime | None = None
+    step: str = ""
+    """What is going on, e.g. `resolving 12 requirements`."""
+    progress: float | None = None
+    """From 0 to 1."""
+    message: str = ""
+    """The reason that a person can act on, when it failed."""
+    log_tail: str = ""
+    total_ms: float | None = None
+    cached: bool = False
+    """Whether nothing had to be made."""
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing will change any more."""
+        return self.state in {"succeeded", "failed"}
+
+    @property
+    def events_url(self) -> str:
+        """Address of its event stream."""
+        return f"/builds/{self.id}/events"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildProgress(View):
+    """Fragment of a build's events `status`, `progress` and `done`."""
+
+    template: ClassVar[str] = "fragments/build_progress.html"
+
+    build: BuildView
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterfaceRow:
+    """One input or output of the model file."""
+
+    name: str
+    type: str
+    detail: str = ""
+    """Range, choices, default and the like, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRow:
+    """A file of the bundle."""
+
+    path: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """A locked package."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSummary:
+    """The lock and what was made of it."""
+
+    digest: str
+    python: str
+    packages: tuple[Package, ...]
+    size: int | None = None
+    layers_made: int | None = None
+    layers_reused: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version(View):
+    """`/models/{owner}/{name}/versions/{version}`."""
+
+    template: ClassVar[str] = "version.html"
+
+    owner: str
+    name: str
+    title: str
+    version: str
+    digest: str
+    state: str
+    created_at: datetime
+    model_url: str
+    monitor_url: str
+    labels: tuple[str, ...] = ()
+    description: str = ""
+    card: str = ""
+    facts: tuple[Fact, ...] = ()
+    """Kind, command, resources and the like."""
+    inputs: tuple[InterfaceRow, ...] = ()
+    outputs: tuple[InterfaceRow, ...] = ()
+    files: tuple[FileRow, ...] = ()
+    build: BuildView | None = None
+    environment: EnvironmentSummary | None = None
+    lineage: tuple[Fact, ...] = ()
+    """Where it came from: the trial, the data, the code."""
+    monitor: MonitorSummary | None = None
+    runs: tuple[RunRow, ...] = ()
+    links: tuple[LinkRow, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """Return `owner/model@version`."""
+        return f"{self.owner}/{self.name}@{self.version}"

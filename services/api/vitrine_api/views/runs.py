@@ -1,0 +1,154 @@
+"""Runs: their live status, their page, and rows of lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from vitrine_api.views.outputs import AnyOutput
+from vitrine_api.views.page import Paging, View
+
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSummary:
+    """One input of a run in a few words; `url` serves the bytes of a file, where the reader may see it."""
+
+    title: str
+    text: str
+    url: str | None = None
+    is_image: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One run, as its status fragment and its page show it."""
+
+    id: str
+    state: str
+    """A run state: queued, starting, running, saving, succeeded, failed, cancelled, expired."""
+    created_at: datetime
+    token: str | None = None
+    """The share link's token where the reader came by a link; decides every address."""
+    reason: str | None = None
+    """A run reason, e.g. `user_error` or `timeout`, when it failed."""
+    message: str = ""
+    """What happened, in the words of the service that ended it."""
+    finished_at: datetime | None = None
+    queued_ms: float | None = None
+    """Time until a worker took it."""
+    cold_start_ms: float | None = None
+    """Time to start the model; None where it was warm."""
+    compute_ms: float | None = None
+    """The model's own time."""
+    total_ms: float | None = None
+    progress: float | None = None
+    """From 0 to 1, where the model says."""
+    progress_text: str = ""
+    ahead: int | None = None
+    """Runs waiting before this one."""
+    inputs: tuple[InputSummary, ...] = ()
+    outputs: tuple[AnyOutput, ...] = ()
+    log_tail: str = ""
+    show_logs: bool = False
+    """Whether the reader may see what the model printed (owners)."""
+    can_cancel: bool = True
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing will change any more."""
+        return self.state in FINAL_STATES
+
+    @property
+    def url(self) -> str:
+        """Address of its page."""
+        return f"/s/{self.token}/runs/{self.id}" if self.token else f"/runs/{self.id}"
+
+    @property
+    def events_url(self) -> str:
+        """Address of its event stream: `status`, `progress`, `done`, each with an HTML fragment."""
+        return self.url + "/events"
+
+    @property
+    def cancel_url(self) -> str:
+        """Where the cancel button posts to."""
+        return self.url + "/cancel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus(View):
+    """Fragment of the events `status` and `done`: all of a run's state, timing, outputs or error."""
+
+    template: ClassVar[str] = "fragments/run_status.html"
+
+    run: RunView
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress(View):
+    """Fragment of the event `progress`: the bar, its words, and the tail of the log."""
+
+    template: ClassVar[str] = "fragments/run_progress.html"
+
+    run: RunView
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A run in a list."""
+
+    id: str
+    state: str
+    created_at: datetime
+    url: str
+    reference: str = ""
+    """The version reference, in lists that mix versions."""
+    summary: str = ""
+    """Its inputs in one line."""
+    reason: str | None = None
+    total_ms: float | None = None
+    source: str = ""
+    """Who asked: `link`, `api`, `page`, a link's label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPanel(View):
+    """Fragment answering a form sent by script: the run with its live status, and the new history."""
+
+    template: ClassVar[str] = "fragments/run_panel.html"
+
+    run: RunView
+    history: tuple[RunRow, ...] | None = None
+    """This visitor's runs, newest first; replaces the list on the page."""
+    runs_left: int | None = None
+    """Runs that the link still allows, where it has a limit; replaces the number on the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage(View):
+    """`/s/{token}/runs/{id}` and `/runs/{id}`."""
+
+    template: ClassVar[str] = "run.html"
+
+    run: RunView
+    model_title: str
+    reference: str = ""
+    """`owner/model@version`, for owners."""
+    version_url: str = ""
+    history: tuple[RunRow, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsPage(View):
+    """`/runs`: the owner's runs, newest first."""
+
+    template: ClassVar[str] = "runs.html"
+
+    runs: tuple[RunRow, ...]
+    state: str = ""
+    """The state that the list is limited to."""
+    reference: str = ""
+    """The model or version that the list is limited to."""
+    paging: Paging = field(default_factory=Paging)
