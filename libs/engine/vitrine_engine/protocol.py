@@ -13,7 +13,7 @@ All objects belong to the event loop that made them; methods of one sandbox may 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -233,7 +233,7 @@ class RunRequest:
     wall_seconds: float | None = None
     outputs: tuple[OutputSpec, ...] = ()
     checkpoints: str | None = None
-    """Glob like `OutputSpec.pattern`: matching files are reported as `CheckpointFile` while the run goes on."""
+    """Glob like `OutputSpec.pattern`: matches are reported as `CheckpointFile` while the run goes on."""
     metrics: bool = False
     """Whether JSON lines on standard output are taken as metrics too (see `vitrine_metrics`)."""
     traceparent: str | None = None
@@ -378,7 +378,7 @@ class Sandbox(Protocol):
         Raises `LoadError` (bad model, missing package, not enough memory) and `SandboxGoneError`.
         """
 
-    def run(self, request: RunRequest) -> AsyncIterator[RunEvent]:
+    def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
         """Run once and report; the last event is always exactly one `Finished`.
 
         Failures are outcomes, never exceptions; only a request that is itself malformed raises `ValueError`

@@ -1,0 +1,109 @@
+"""The launcher's command line: which namespaces a sandbox gets and what it sees of the host."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from vitrine_engine.process.layout import Layout
+from vitrine_engine.protocol import SandboxSpec
+
+TENANT = "1000"
+MOUNT_POINTS = ("/work", "/tmp", "/vitrine/scratch", "/vitrine/run")  # noqa: S108 - inside a sandbox
+SYSTEM_DIRECTORIES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime")
+ROOT_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_SYS_ADMIN")
+"""What the harness needs to become the sandbox's user and to re-own the bundle; given up at once after."""
+BOOT = "import sys; sys.path.insert(0, '/vitrine/harness'); from vitrine_harness.boot import main; main({})"
+DRIVER_DIRECTORY = "/vitrine/driver"
+DRIVER_LIBRARIES = ("libcuda.so*", "libnvidia-*.so*", "libnvcuvid.so*", "libnvoptix.so*")
+LIBRARY_DIRECTORIES = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/local/nvidia/lib64",
+    "/usr/local/cuda/compat",
+    "/run/opengl-driver/lib",
+)
+
+
+def command(spec: SandboxSpec, layout: Layout, *, bwrap: str, descriptor: int, as_root: bool) -> list[str]:
+    """Return the argv that starts a sandbox whose harness serves `descriptor`."""
+    parts = [bwrap, *_namespaces(as_root=as_root), "--clearenv", *_system(layout)]
+    library_path = libraries(spec)
+    if library_path:
+        parts += ["--setenv", "LD_LIBRARY_PATH", library_path]
+    parts += ["--ro-bind", str(spec.environment or layout.bare), "/env"]
+    parts += ["--ro-bind", str(spec.bundle or layout.empty), "/bundle"]
+    for directory in MOUNT_POINTS:
+        parts += ["--perms", "0755", "--dir", directory]
+    if spec.gpu:
+        parts += _gpu()
+    parts += ["--remount-ro", "/dev"]
+    for bind in spec.binds:
+        parts += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
+    parts += ["--remount-ro", "/", "--chdir", "/"]
+    return [*parts, "--", python(), "-I", "-S", "-B", "-c", BOOT.format(descriptor)]
+
+
+def python() -> str:
+    """Return the platform's interpreter as sandboxes see it."""
+    return f"/opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def libraries(spec: SandboxSpec) -> str:
+    """Return the library path of a sandbox: Python's own where it is a shared one, the GPU driver's."""
+    parts = []
+    prefix = Path(sys.base_prefix)
+    if prefix != Path("/usr") and any((prefix / "lib").glob("libpython*.so*")):
+        parts.append("/opt/python/lib")
+    if spec.gpu:
+        parts.append(DRIVER_DIRECTORY)
+    return ":".join(parts)
+
+
+def _namespaces(*, as_root: bool) -> list[str]:
+    parts = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    parts += ["--hostname", "vitrine", "--as-pid-1", "--die-with-parent", "--new-session"]
+    if not as_root:
+        return [*parts, "--unshare-user", "--uid", TENANT, "--gid", TENANT, "--proc", "/proc"]
+    # The harness mounts /proc itself here: bubblewrap as root covers parts of it, and then the kernel
+    # refuses runs a /proc of their own.
+    parts += ["--cap-drop", "ALL"]
+    for capability in ROOT_CAPABILITIES:
+        parts += ["--cap-add", capability]
+    return [*parts, "--dir", "/proc"]
+
+
+def _system(layout: Layout) -> list[str]:
+    # Made explicitly: bubblewrap makes missing parents for their owner alone.
+    parts = []
+    for directory in ("/etc", "/opt", "/vitrine"):
+        parts += ["--perms", "0755", "--dir", directory]
+    parts += ["--ro-bind", "/usr", "/usr", "--ro-bind", sys.base_prefix, "/opt/python"]
+    for name in SYSTEM_DIRECTORIES:
+        path = Path("/", name)
+        if path.is_symlink():
+            parts += ["--symlink", f"usr/{name}", f"/{name}"]
+        elif path.is_dir():
+            parts += ["--ro-bind", str(path), str(path)]
+    for path in sorted(layout.etc.iterdir()):
+        parts += ["--ro-bind", str(path), f"/etc/{path.name}"]
+    for file in SYSTEM_FILES:
+        parts += ["--ro-bind-try", file, file]
+    return [*parts, "--dev", "/dev", "--ro-bind", str(layout.harness), "/vitrine/harness"]
+
+
+def _gpu() -> list[str]:
+    """Return binds of NVIDIA's devices, and of driver libraries that lie outside of `/usr/lib`."""
+    parts = []
+    for device in sorted(Path("/dev").glob("nvidia*")):
+        parts += ["--dev-bind", str(device), str(device)]
+    seen: set[str] = set()
+    for directory in LIBRARY_DIRECTORIES:
+        for pattern in DRIVER_LIBRARIES:
+            for library in sorted(Path(directory).glob(pattern)):
+                if library.name not in seen:
+                    seen.add(library.name)
+                    parts += ["--ro-bind", str(library.resolve()), f"{DRIVER_DIRECTORY}/{library.name}"]
+    return parts

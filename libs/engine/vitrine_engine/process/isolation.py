@@ -1,0 +1,104 @@
+"""Finding out which guarantees hold here, by looking around in a real sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vitrine_engine.process.cgroups import Cgroups
+from vitrine_engine.protocol import (
+    Finished,
+    Isolation,
+    Limits,
+    Log,
+    RunRequest,
+    SandboxSpec,
+    ScriptModel,
+    StartError,
+)
+
+if TYPE_CHECKING:
+    from vitrine_engine.process.engine import ProcessEngine
+
+NAMESPACES = {
+    "user": "user",
+    "mount": "mnt",
+    "pid": "pid",
+    "network": "net",
+    "ipc": "ipc",
+    "uts": "uts",
+    "cgroup": "cgroup",
+}
+LOOK = 'cat /proc/self/status /proc/mounts; for n in "$@"; do readlink /proc/self/ns/$n || :; done'
+WARNINGS = {
+    "memory": "Memory is watched, not capped: a fast program can take much more before it is killed. "
+    "Give the service a cgroup that it may write to (systemd: Delegate=yes).",
+    "processes": "Processes are capped by RLIMIT_NPROC, not by a cgroup.",
+    "cpu": "CPU use is not capped: one sandbox can slow the others. Give the service a writable cgroup.",
+    "seccomp": "System calls are not filtered on this architecture: tenants reach the whole kernel.",
+    "user_ids": "All sandboxes run as the service's own user. Namespaces separate them; run the service as "
+    "root to give each a user of its own as well.",
+    "copy": "Bundles are copied for every run, because the kernel refuses an overlay or an id-mapped mount "
+    "here: large models start slowly and count twice as memory. Linux 5.19 or newer is needed.",
+}
+
+
+async def probe(engine: ProcessEngine, cgroups: Cgroups, *, as_root: bool) -> Isolation:
+    """Report; raises `StartError` where no sandbox works."""
+    seen = await _look(engine)
+    version: Literal["cgroup-v1", "cgroup-v2"] = "cgroup-v1" if cgroups.version == 1 else "cgroup-v2"
+    has = cgroups.controllers
+    namespaces = tuple(name for name, entry in NAMESPACES.items() if _is_own(entry, seen))
+    overlay = " /work overlay " in seen
+    seccomp = "Seccomp:\t2" in seen
+    warnings = {
+        "memory": "memory" not in has,
+        "processes": "pids" not in has,
+        "cpu": "cpu" not in has,
+        "seccomp": not seccomp,
+        "user_ids": not as_root,
+        "copy": not overlay,
+    }
+    missing = [name for name in NAMESPACES if name not in namespaces]
+    texts = [WARNINGS[name] for name, applies in warnings.items() if applies]
+    texts += [f"Sandboxes share the host's {name} namespace." for name in missing]
+    return Isolation(
+        engine="process",
+        namespaces=namespaces,
+        user_ids="distinct" if as_root else "shared",
+        memory=version if "memory" in has else "watcher",
+        processes=version if "pids" in has else "watcher",
+        cpu=version if "cpu" in has else "none",
+        seccomp=seccomp,
+        work_directory="overlay" if overlay else "copy",
+        warnings=tuple(texts),
+    )
+
+
+async def _look(engine: ProcessEngine) -> str:
+    """Return status, mounts and namespaces as a program in a sandbox sees them of itself."""
+    with tempfile.TemporaryDirectory(prefix="vitrine-probe-") as directory:
+        bundle = Path(directory)
+        spec = SandboxSpec(id=f"probe-{secrets.token_hex(4)}", bundle=bundle, limits=Limits(wall_seconds=30))
+        sandbox = await engine.start(spec)
+        said = {"stdout": b"", "stderr": b""}
+        try:
+            await sandbox.load(ScriptModel())
+            request = RunRequest(id="look", argv=("/bin/sh", "-c", LOOK, "sh", *NAMESPACES.values()))
+            async with contextlib.aclosing(sandbox.run(request)) as events:
+                async for event in events:
+                    if isinstance(event, Log):
+                        said[event.stream] += event.data
+                    elif isinstance(event, Finished) and event.outcome.reason is not None:
+                        raise StartError(f"a sandbox starts but cannot run programs: {event.outcome.message}")
+        finally:
+            await sandbox.stop()
+    return said["stdout"].decode(errors="replace")
+
+
+def _is_own(entry: str, seen: str) -> bool:
+    own = Path(f"/proc/self/ns/{entry}").readlink()
+    return f"{entry}:[" in seen and str(own) not in seen

@@ -1,0 +1,352 @@
+"""One run as the engine sees it: send the request, check and translate what comes back, judge the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+from collections.abc import AsyncGenerator, Coroutine
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from vitrine_engine.process import checks
+from vitrine_engine.process.channel import Channel
+from vitrine_engine.process.checks import ViolationError
+from vitrine_engine.process.incoming import Incoming
+from vitrine_engine.process.meter import Meter
+from vitrine_engine.protocol import (
+    MIB,
+    Finished,
+    InputFile,
+    Limits,
+    Log,
+    Outcome,
+    OutputFile,
+    OutputValue,
+    Reason,
+    RunEvent,
+    RunRequest,
+    Timings,
+)
+from vitrine_harness.frames import CHUNK, FrameError
+
+GRACE_SECONDS = 10.0
+"""How much longer than the harness the engine waits before it takes the harness for hung."""
+CANCEL_SECONDS = 2.0
+COLLECT_SECONDS = 120.0
+"""Longest silence of a harness that sends outputs."""
+Result = TypeVar("Result")
+
+
+class Host(Protocol):
+    """What a run needs of its sandbox."""
+
+    limits: Limits
+    meter: Meter
+    is_script: bool
+    stopping: bool
+
+    async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
+        """Send a control message with a descriptor."""
+
+    async def kill_run(self, run_id: str) -> None:
+        """Kill a run's processes, with the sandbox where it does not obey, and wait until they are gone."""
+
+    async def wait_ended(self, run_id: str) -> None:
+        """Return when nothing of the run is left."""
+
+    async def destroy(self) -> None:
+        """Kill the sandbox."""
+
+
+class Run:
+    """From request to `Finished`. `disk_bytes` is what the run's file systems held last."""
+
+    def __init__(self, host: Host, request: RunRequest, spool: Path) -> None:
+        self.request = request
+        self.disk_bytes = 0
+        self._host = host
+        self._spool = spool
+        self._loop = asyncio.get_running_loop()
+        self._asked = self._loop.time()
+        self._marks: dict[str, float] = {}
+        self._cancelled = asyncio.Event()
+        self._channel: Channel | None = None
+        self._left = 0.0
+        self._log_left = host.limits.log_bytes
+        self._exit_code: int | None = None
+        self._has_exited = False
+        self._end: Outcome | None = None
+        self._failure: tuple[Reason, str] | None = None
+        names = tuple(spec.name for spec in request.outputs)
+        # A hostile harness decides the number of outputs of ONNX models, so their names are free.
+        declared = names if host.is_script else (*names, *getattr(host, "output_names", ()))
+        self._incoming = Incoming(spool, declared, host.limits.output_bytes)
+        self._children: set[asyncio.Task[None]] = set()
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall clock limit of this run."""
+        return self.request.wall_seconds or self._host.limits.wall_seconds
+
+    async def cancel(self) -> None:
+        """Ask the harness to end the run; kill it when it does not listen."""
+        if self._cancelled.is_set():
+            return
+        self._cancelled.set()
+        task = self._loop.create_task(self._press())
+        self._children.add(task)
+        task.add_done_callback(self._children.discard)
+
+    async def wait_cancelled(self) -> None:
+        """Return when `cancel` was called."""
+        await self._cancelled.wait()
+
+    def refused(self, reason: Reason, message: str) -> Finished:
+        """Return the end of a run that never began."""
+        return Finished(outcome=Outcome(reason=reason, message=message))
+
+    async def events(self) -> AsyncGenerator[RunEvent, None]:
+        """Do the run. Closing the iterator kills it."""
+        kills = self._host.meter.out_of_memory_kills()
+        self._host.meter.reset_peak()
+        try:
+            async for event in self._serve():
+                yield event
+            self._close_channel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await self._host.wait_ended(self.request.id)
+        finally:
+            await self._release()
+        yield Finished(outcome=self._judge(self._host.meter.out_of_memory_kills() - kills))
+
+    async def _serve(self) -> AsyncGenerator[RunEvent, None]:
+        self._left = self.wall_seconds + GRACE_SECONDS
+        try:
+            await self._within(self._begin())
+            while self._end is None:
+                frame = await self._within(self._receive())
+                event = await self._within(self._translate(*frame))
+                if event is not None:
+                    yield event
+                    if isinstance(event, OutputFile):
+                        event.file.unlink(missing_ok=True)
+        except TimeoutError:
+            self._failure = (Reason.TIMEOUT, f"the run took longer than {self.wall_seconds:g} s")
+            await self._host.kill_run(self.request.id)
+        except (ViolationError, FrameError) as error:
+            self._failure = (Reason.SANDBOX_VIOLATION, f"the sandbox broke the protocol: {error}")
+            await self._host.destroy()
+        except (OSError, EOFError):
+            # The stream ended early: `_judge` finds out why.
+            return
+
+    async def _within(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Await with what is left of the run's time; time that the consumer takes does not count."""
+        began = self._loop.time()
+        try:
+            async with asyncio.timeout(COLLECT_SECONDS if self._has_exited else max(0.0, self._left)):
+                return await work
+        finally:
+            self._left -= self._loop.time() - began
+
+    async def _begin(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._channel = Channel(ours)
+        with theirs:
+            await self._host.hand_over({"do": "run", "id": self.request.id}, theirs)
+        if self._cancelled.is_set():
+            raise EOFError
+        await self._channel.send(self._start())
+        for file in self.request.files:
+            await self._send_file(file)
+        for name, tensor in self.request.tensors.items():
+            shape = list(tensor.shape)
+            header = {"do": "tensor", "name": name, "dtype": tensor.dtype, "shape": shape}
+            await self._channel.send({**header, "size": len(tensor.data)})
+            await self._send_data(tensor.data)
+        await self._channel.send({"do": "go"})
+
+    def _start(self) -> dict[str, Any]:
+        request, limits = self.request, self._host.limits
+        return {
+            "do": "start",
+            "argv": list(request.argv),
+            "workdir": request.workdir,
+            "env": variables(request),
+            "values": dict(request.values),
+            "wall_seconds": self.wall_seconds,
+            "outputs": [
+                {"pattern": item.pattern, "name": item.name, "required": item.required}
+                for item in request.outputs
+            ],
+            "checkpoints": request.checkpoints,
+            "metrics": request.metrics,
+            "log_bytes": limits.log_bytes,
+            "output_bytes": limits.output_bytes,
+        }
+
+    async def _send_file(self, file: InputFile) -> None:
+        assert self._channel is not None
+        header = {"do": "file", "name": file.name, "path": file.destination}
+        if isinstance(file.source, bytes):
+            await self._channel.send({**header, "size": len(file.source)})
+            await self._send_data(file.source)
+            return
+        with file.source.open("rb") as stream:
+            left = stream.seek(0, 2)
+            stream.seek(0)
+            await self._channel.send({**header, "size": left})
+            while left > 0:
+                data = await asyncio.to_thread(stream.read, min(CHUNK, left))
+                if not data:
+                    raise EOFError
+                left -= len(data)
+                await self._channel.send({"do": "data"}, data)
+
+    async def _send_data(self, data: bytes) -> None:
+        assert self._channel is not None
+        view = memoryview(data)
+        for offset in range(0, len(view), CHUNK):
+            await self._channel.send({"do": "data"}, view[offset : offset + CHUNK])
+
+    async def _receive(self) -> tuple[dict[str, Any], bytes]:
+        assert self._channel is not None
+        frame = await self._channel.receive()
+        if frame is None:
+            raise EOFError
+        return frame
+
+    async def _translate(self, header: dict[str, Any], payload: bytes) -> RunEvent | None:
+        """Return the event of a frame, or None for a frame that only changes state."""
+        assert self._channel is not None
+        kind = header.get("is")
+        event: RunEvent | None = None
+        match header.get("is"):
+            case "log":
+                event = self._log(header, payload)
+            case "metric":
+                event = checks.metric(header)
+            case "progress":
+                event = checks.progress(header)
+            case "file":
+                event = await self._incoming.receive(header, self._channel)
+            case "value":
+                event = self._value(header)
+            case "tensor":
+                size = checks.whole(header.get("size"), most=self._host.limits.output_bytes)
+                event = checks.tensor(header, await self._incoming.receive_bytes(size, self._channel))
+            case kind:
+                self._note(kind, header)
+        return event
+
+    def _note(self, kind: object, header: dict[str, Any]) -> None:
+        if kind == "started" and "started" not in self._marks:
+            self._mark("started")
+        elif kind == "disk":
+            self.disk_bytes = checks.whole(header.get("bytes"), most=1 << 50)
+        elif kind == "exited" and not self._has_exited:
+            self._mark("user")
+            code = header.get("code")
+            self._exit_code = None if code is None else checks.whole(code, most=1000)
+            self._has_exited = True
+        elif kind == "end":
+            self._mark("collected")
+            self._end = Outcome(
+                reason=checks.reason(header.get("reason")),
+                message=checks.text(header.get("message"), most=2000),
+                log_truncated=header.get("truncated") is True,
+            )
+        else:
+            raise ViolationError(f"an unexpected message {str(kind)[:40]!r}")
+
+    def _log(self, header: dict[str, Any], payload: bytes) -> Log:
+        self._log_left -= len(payload)
+        if self._log_left < 0:
+            raise ViolationError("more log than allowed")
+        if header.get("stream") == "stdout":
+            return Log(stream="stdout", data=payload)
+        if header.get("stream") == "stderr":
+            return Log(stream="stderr", data=payload)
+        raise ViolationError("a log of no known stream")
+
+    def _value(self, header: dict[str, Any]) -> OutputValue:
+        value = header.get("value")
+        self._incoming.count(len(json.dumps(value)))
+        name, kind = checks.text(header.get("name"), most=200), checks.text(header.get("type"), most=20)
+        return OutputValue(name=name, type=kind, value=value)
+
+    def _mark(self, name: str) -> None:
+        self._marks[name] = round((self._loop.time() - self._asked) * 1000, 3)
+
+    async def _press(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._channel is not None and self._host.is_script:
+                await self._channel.send({"do": "cancel"})
+                await asyncio.sleep(CANCEL_SECONDS)
+        if self._end is None:
+            await self._host.kill_run(self.request.id)
+
+    async def _release(self) -> None:
+        """Leave nothing behind, also when the consumer went away in the middle."""
+        if self._channel is not None and self._end is None:
+            await self._host.kill_run(self.request.id)
+        self._close_channel()
+        for task in list(self._children):
+            task.cancel()
+        await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+
+    def _judge(self, kills: int) -> Outcome:
+        reason, message = self._reason(kills)
+        return Outcome(
+            reason=reason,
+            exit_code=self._exit_code,
+            message=message,
+            timings=Timings(
+                started=self._marks.get("started"),
+                user=self._marks.get("user"),
+                collected=self._marks.get("collected"),
+            ),
+            peak_memory_bytes=self._host.meter.peak_bytes(),
+            log_truncated=self._end.log_truncated if self._end else self._log_left <= 0,
+        )
+
+    def _reason(self, kills: int) -> tuple[Reason | None, str]:
+        if self._failure is not None:
+            return self._failure
+        if self._end is not None and self._end.reason is None:
+            return None, ""
+        if self._cancelled.is_set() or self._host.stopping:
+            return Reason.CANCELLED, "the run was cancelled"
+        if kills > 0 and (self._end is None or self._end.reason is Reason.USER_ERROR):
+            limit = self._host.limits.memory_bytes / MIB
+            return Reason.OUT_OF_MEMORY, f"the run needed more than its {limit:g} MiB of memory"
+        if self._end is not None and self._end.reason is not Reason.CANCELLED:
+            return self._end.reason, self._end.message
+        return Reason.PLATFORM_ERROR, "the sandbox ended unexpectedly"
+
+
+def variables(request: RunRequest) -> dict[str, str]:
+    """Return the environment variables that a request adds: its inputs, its own, the trace context."""
+    found = {}
+    for file in request.files:
+        if file.destination is not None:
+            found[variable(file.name)] = file.destination
+    for name, value in request.values.items():
+        if value is not None:
+            found[variable(name)] = value if isinstance(value, str) else json.dumps(value)
+    if request.traceparent:
+        found["TRACEPARENT"] = request.traceparent
+    return {**found, **request.env}
+
+
+def variable(name: str) -> str:
+    """Return the environment variable that carries an input."""
+    return "VITRINE_INPUT_" + name.upper().replace("-", "_")

@@ -1,0 +1,340 @@
+"""A sandbox of the process engine: a launcher, a supervisor inside, and a stream for every run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+from vitrine_engine.process import checks, loading
+from vitrine_engine.process.cgroups import Group
+from vitrine_engine.process.channel import Channel
+from vitrine_engine.process.meter import Meter, descendants
+from vitrine_engine.process.run import Run
+from vitrine_engine.protocol import (
+    Loaded,
+    LoadError,
+    Model,
+    OnnxModel,
+    Reason,
+    RunEvent,
+    RunRequest,
+    SandboxGoneError,
+    SandboxSpec,
+    StartError,
+    Usage,
+)
+from vitrine_harness import PROTOCOL
+from vitrine_harness.boot import CONTROL_BYTES
+from vitrine_harness.frames import FrameError
+
+START_SECONDS = 30.0
+KILL_SECONDS = 5.0
+STDERR_BYTES = 4096
+
+
+class ProcessSandbox:
+    """Implements `Sandbox`. Made by `ProcessEngine.start`, which calls `connect`."""
+
+    def __init__(
+        self,
+        spec: SandboxSpec,
+        *,
+        process: subprocess.Popen[bytes],
+        control: socket.socket,
+        group: Group,
+        spool: Path,
+        on_gone: Callable[[str], None],
+    ) -> None:
+        self.spec = spec
+        self.limits = spec.limits
+        self.is_script = True
+        self.stopping = False
+        self.output_names: tuple[str, ...] = ()
+        self.meter = Meter(process.pid, group, memory_bytes=spec.limits.memory_bytes)
+        self._process = process
+        self._control = control
+        self._group = group
+        self._spool = spool
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self._exited = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._loaded = False
+        self._slots = asyncio.Semaphore(spec.max_runs)
+        self._runs: dict[str, Run] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        self._stderr = b""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch()
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+        return self.spec.id
+
+    @property
+    def pid(self) -> int | None:
+        """The launcher's process, which lives as long as the sandbox."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the sandbox can still take runs."""
+        return not self.stopping and not self._exited.is_set()
+
+    async def connect(self, setup: dict[str, Any]) -> None:
+        """Hand the harness its setup and wait until it is ready; raises `StartError`."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._loop.sock_sendall(self._control, json.dumps(setup).encode())
+                answer = await self._loop.sock_recv(self._control, CONTROL_BYTES)
+            ready = json.loads(answer)
+            if ready["is"] != "ready" or ready["protocol"] != PROTOCOL:
+                raise StartError(f"the harness speaks protocol {ready.get('protocol')}, not {PROTOCOL}")
+        except (OSError, ValueError, KeyError, TimeoutError) as error:
+            await asyncio.sleep(0.05)
+            said = self._stderr.decode(errors="replace").strip() or str(error) or "it did not answer"
+            await self.stop()
+            raise StartError(f"sandbox {self.id} could not be started: {said[-1000:]}") from error
+        self._spawn(self._read_control())
+
+    async def load(self, model: Model) -> Loaded:
+        """Make the model ready; see `Sandbox.load`."""
+        if not self.alive:
+            raise SandboxGoneError(f"sandbox {self.id} has ended; start another one")
+        if self._loaded:
+            raise ValueError(f"sandbox {self.id} has a model already")
+        self._loaded = True
+        if not isinstance(model, OnnxModel):
+            return Loaded(kind="script", milliseconds=0.0)
+        self.is_script = False
+        self._slots = asyncio.Semaphore(1)
+        self.output_names = tuple(str(item["name"]) for item in model.outputs)
+        kills = self.meter.out_of_memory_kills()
+        try:
+            async with asyncio.timeout(self.limits.wall_seconds):
+                return await self._load(model)
+        except LoadError:
+            await self.stop()
+            raise
+        except TimeoutError as error:
+            await self.stop()
+            text = f"the model did not load within {self.limits.wall_seconds:g} s"
+            raise LoadError(Reason.TIMEOUT, text) from error
+        except (checks.ViolationError, FrameError) as error:
+            await self.stop()
+            raise LoadError(Reason.SANDBOX_VIOLATION, f"the sandbox broke the protocol: {error}") from error
+        except (OSError, EOFError) as error:
+            out_of_memory = self.meter.out_of_memory_kills() > kills
+            await self.stop()
+            if out_of_memory:
+                raise LoadError(Reason.OUT_OF_MEMORY, "the model does not fit into its memory") from error
+            raise LoadError(Reason.PLATFORM_ERROR, "the sandbox ended while the model was loaded") from error
+
+    async def _load(self, model: OnnxModel) -> Loaded:
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours)
+        try:
+            with theirs:
+                await self.hand_over({"do": "load"}, theirs)
+            await channel.send(loading.request(model))
+            frame = await channel.receive()
+            if frame is None:
+                raise EOFError
+            return loading.answer(frame[0])
+        finally:
+            channel.close()
+
+    async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
+        """Run once and report; see `Sandbox.run`."""
+        checks.check_request(request, script=self.is_script)
+        if not self._loaded:
+            raise ValueError(f"sandbox {self.id} has no model yet; call load first")
+        if request.id in self._runs:
+            raise ValueError(f"run {request.id} is going on already")
+        run = Run(self, request, self._spool / request.id)
+        self._runs[request.id] = run
+        try:
+            if not await self._take_slot(run):
+                yield run.refused(Reason.CANCELLED, "the run was cancelled")
+                return
+            try:
+                if not self.alive:
+                    reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
+                    yield run.refused(reason, f"sandbox {self.id} has ended")
+                    return
+                self._ended[request.id] = asyncio.Event()
+                async with contextlib.aclosing(run.events()) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._slots.release()
+        finally:
+            self._runs.pop(request.id, None)
+            self._ended.pop(request.id, None)
+
+    async def _take_slot(self, run: Run) -> bool:
+        """Wait for a free slot; False when the run is cancelled before."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return True
+        slot = self._loop.create_task(self._slots.acquire())
+        cancelled = self._loop.create_task(run.wait_cancelled())
+        try:
+            await asyncio.wait({slot, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if slot.done() and not cancelled.done():
+                return True
+        except asyncio.CancelledError:
+            if slot.done() and not slot.cancelled():
+                self._slots.release()
+            raise
+        finally:
+            cancelled.cancel()
+            if not slot.done():
+                slot.cancel()
+        if slot.done() and not slot.cancelled():
+            self._slots.release()
+        return False
+
+    async def cancel(self, run_id: str) -> None:
+        """End a run; see `Sandbox.cancel`."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            await run.cancel()
+
+    async def usage(self) -> Usage:
+        """Measure; see `Sandbox.usage`."""
+        if self._exited.is_set():
+            return Usage(memory_bytes=0, cpu_seconds=0.0, processes=0, disk_bytes=0)
+        return Usage(
+            memory_bytes=self.meter.memory_bytes(),
+            cpu_seconds=self.meter.cpu_seconds(),
+            processes=self.meter.processes(),
+            disk_bytes=sum(run.disk_bytes for run in self._runs.values()),
+        )
+
+    async def stop(self) -> None:
+        """Kill everything and leave nothing behind; see `Sandbox.stop`."""
+        self.stopping = True
+        await self.destroy()
+        await self._gone.wait()
+
+    async def wait_exited(self) -> None:
+        """Return when the sandbox is gone."""
+        await self._gone.wait()
+
+    # what runs need (`vitrine_engine.process.run.Host`)
+
+    async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
+        """Send a control message with a descriptor; raises `OSError` when the sandbox has gone."""
+        data = json.dumps(message).encode()
+        while True:
+            try:
+                socket.send_fds(self._control, [data], [sock.fileno()])
+            except BlockingIOError:
+                await asyncio.sleep(0.001)
+            else:
+                return
+
+    async def kill_run(self, run_id: str) -> None:
+        """Kill a run, with the sandbox where there is no other way, and wait until it is gone."""
+        if not self.is_script or self._exited.is_set():
+            await self.destroy()
+            return
+        with contextlib.suppress(OSError, TimeoutError):
+            self._control.send(json.dumps({"do": "kill", "id": run_id}).encode())
+            async with asyncio.timeout(KILL_SECONDS):
+                await self.wait_ended(run_id)
+            return
+        await self.destroy()
+
+    async def wait_ended(self, run_id: str) -> None:
+        """Return when nothing of the run is left, or the sandbox is gone."""
+        ended = self._ended.get(run_id)
+        if ended is not None and not self._exited.is_set():
+            await ended.wait()
+
+    async def destroy(self) -> None:
+        """Kill the sandbox and wait until it is dead."""
+        if not self._exited.is_set():
+            # The inner init first: its death takes all others along, and only then the launcher ends.
+            for pid in descendants(self._process.pid)[1:2]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_SECONDS):
+                    await self._exited.wait()
+            self._process.kill()
+            self._group.kill()
+        await self._exited.wait()
+
+    # watching
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _watch(self) -> None:
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+        assert self._process.stderr is not None
+        os.set_blocking(self._process.stderr.fileno(), False)
+        self._loop.add_reader(self._process.stderr.fileno(), self._on_stderr)
+
+    def _on_stderr(self) -> None:
+        assert self._process.stderr is not None
+        data = b""
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._process.stderr.fileno(), STDERR_BYTES)
+        self._stderr = (self._stderr + data)[-STDERR_BYTES:]
+        if not data:
+            self._loop.remove_reader(self._process.stderr.fileno())
+
+    def _on_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self._exited.set()
+        for ended in self._ended.values():
+            ended.set()
+        self._spawn(self._clean_up())
+
+    async def _clean_up(self) -> None:
+        """Free what the host holds for the sandbox; control groups once the last process has left them."""
+        assert self._process.stderr is not None
+        self._loop.remove_reader(self._process.stderr.fileno())
+        with contextlib.suppress(OSError):
+            self._on_stderr()
+        self._loop.remove_reader(self._process.stderr.fileno())
+        self._process.stderr.close()
+        self.meter.close()
+        self._group.kill()
+        for _ in range(500):
+            if self._group.remove():
+                break
+            await asyncio.sleep(0.01)
+        self._control.close()
+        self._on_gone(self.id)
+        self._gone.set()
+
+    async def _read_control(self) -> None:
+        """Note ended runs; anything else is a violation, and the end of the stream that of the sandbox."""
+        with contextlib.suppress(OSError):
+            while data := await self._loop.sock_recv(self._control, CONTROL_BYTES):
+                try:
+                    message = json.loads(data)
+                    ended = self._ended.get(message["id"]) if message["is"] == "ended" else None
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    break
+                if ended is not None:
+                    ended.set()
+        await self.destroy()

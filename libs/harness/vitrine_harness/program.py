@@ -1,0 +1,221 @@
+"""Executing a tenant's command line and carrying what it prints to the engine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitrine_harness import metric_lines, system
+from vitrine_harness.frames import Channel
+from vitrine_harness.workspace import METRICS
+
+READ = 64 * 1024
+TAIL = 4096
+TICK_SECONDS = 1.0
+OPEN_FILES = 4096
+
+
+class CannotExecute(Exception):
+    """The command is not there or is no program."""
+
+
+@dataclass
+class Ending:
+    """How the program ended: `code` is its status (128 + signal), `reason` why it was stopped, if it was."""
+
+    code: int | None = None
+    reason: str | None = None
+    tails: dict[str, bytes] = field(default_factory=lambda: {"stdout": b"", "stderr": b""})
+    truncated: bool = False
+
+
+class Program:
+    """One command line, from exec until nothing is left; for the init of a PID namespace only."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        request: dict[str, Any],
+        processes: int | None,
+        on_tick: Callable[[], None],
+    ) -> None:
+        self.channel = channel
+        self.request = request
+        self.processes = processes
+        self.on_tick = on_tick
+        self.ending = Ending()
+        self._log_left = int(request["log_bytes"])
+        self._reports_left = metric_lines.MAX_EVENTS
+        self._lines = {"stdout": metric_lines.Lines(), "metrics": metric_lines.Lines()}
+        self._pid = -1
+        self._status: int | None = None
+
+    def execute(self, argv: list[str], directory: str, env: dict[str, str]) -> Ending:
+        """Run to the end; raises `CannotExecute`."""
+        wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        reports = os.open(METRICS, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._pid, stdout, stderr = start(argv, directory, env, self.processes)
+        deadline = time.monotonic() + float(self.request["wall_seconds"])
+        with selectors.DefaultSelector() as selector:
+            for descriptor, name in ((stdout, "stdout"), (stderr, "stderr"), (reports, "metrics")):
+                os.set_blocking(descriptor, False)
+                selector.register(descriptor, selectors.EVENT_READ, name)
+            selector.register(wake, selectors.EVENT_READ, "child")
+            selector.register(self.channel.socket, selectors.EVENT_READ, "engine")
+            self._pump(selector, deadline)
+        self._kill_all()
+        for descriptor, name in ((stdout, "stdout"), (stderr, "stderr"), (reports, "metrics")):
+            while self._carry(descriptor, name):
+                pass
+        if self._status is not None:
+            code = os.waitstatus_to_exitcode(self._status)
+            self.ending.code = code if code >= 0 else 128 - code
+        return self.ending
+
+    def _pump(self, selector: selectors.BaseSelector, deadline: float) -> None:
+        tick = time.monotonic() + TICK_SECONDS
+        while self._status is None and self.ending.reason is None:
+            now = time.monotonic()
+            if now >= deadline:
+                self.ending.reason = "timeout"
+            elif now >= tick:
+                self.on_tick()
+                tick = time.monotonic() + TICK_SECONDS
+            else:
+                for key, _ in selector.select(min(deadline, tick) - now):
+                    self._handle(key, selector)
+
+    def _handle(self, key: selectors.SelectorKey, selector: selectors.BaseSelector) -> None:
+        if key.data == "child":
+            os.read(key.fd, 4096)
+            self._reap()
+        elif key.data == "engine":
+            # The engine's only word now is to stop; so is its disappearance.
+            self.channel.receive()
+            self.ending.reason = "cancelled"
+        elif self._carry(key.fd, key.data) == b"":
+            selector.unregister(key.fd)
+
+    def _carry(self, descriptor: int, name: str) -> bytes | None:
+        """Move what can be read and return it: empty at the end of the stream, None when there is nothing."""
+        try:
+            data = os.read(descriptor, READ)
+        except BlockingIOError:
+            return None
+        if not data:
+            return data
+        if name != "metrics":
+            self._log(name, data)
+        if name == "metrics" or (name == "stdout" and self.request["metrics"]):
+            self._report(self._lines[name].feed(data))
+        return data
+
+    def _log(self, name: str, data: bytes) -> None:
+        tails = self.ending.tails
+        tails[name] = (tails[name] + data[-TAIL:])[-TAIL:]
+        kept = data[: self._log_left]
+        if len(kept) < len(data):
+            self.ending.truncated = True
+        if kept:
+            self._log_left -= len(kept)
+            self.channel.send({"is": "log", "stream": name}, kept)
+
+    def _report(self, lines: list[bytes]) -> None:
+        for line in lines:
+            header = metric_lines.parse(line)
+            if header is not None and self._reports_left > 0:
+                self._reports_left -= 1
+                self.channel.send(header)
+
+    def _reap(self, flags: int = os.WNOHANG) -> bool:
+        """Collect dead processes; return whether any child is left."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, flags)
+                if pid == 0:
+                    return True
+                if pid == self._pid:
+                    self._status = status
+        except ChildProcessError:
+            return False
+
+    def _kill_all(self) -> None:
+        """Kill every process of the namespace but this one; forks cannot outrun it (kill(2), pid -1)."""
+        alive = True
+        while alive:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                alive = False
+            alive = self._reap(0 if alive else os.WNOHANG)
+
+
+def start(
+    argv: list[str], directory: str, env: dict[str, str], processes: int | None
+) -> tuple[int, int, int]:
+    """Start the program; return its pid and the read ends of its standard output and error."""
+    stdout, stderr, failure = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(stdout[1], 1)
+            os.dup2(stderr[1], 2)
+            os.dup2(failure[1], 3, inheritable=False)
+            system.close_descriptors({3})
+            _execute(argv, directory, env, processes)
+        except OSError as error:
+            os.write(3, (error.strerror or "cannot be executed").encode())
+        finally:
+            os._exit(127)
+    for _, writer in (stdout, stderr, failure):
+        os.close(writer)
+    with open(failure[0], "rb") as stream:
+        problem = stream.read()
+    if problem:
+        raise CannotExecute(f"`{argv[0]}` cannot be started: {problem.decode()}")
+    return pid, stdout[0], stderr[0]
+
+
+def _execute(argv: list[str], directory: str, env: dict[str, str], processes: int | None) -> None:
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.setsid()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    system.prctl(system.PR_SET_DUMPABLE, 1)
+    # Out of memory, the kernel shall take the tenant's processes before the harness.
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    if processes is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    os.chdir(directory)
+    os.execvpe(argv[0], argv, env)
+
+
+def explain(ending: Ending) -> str:
+    """Return one line for people: the last that the program said, else how it ended."""
+    for name in ("stderr", "stdout"):
+        lines = [line.strip() for line in ending.tails[name].decode(errors="replace").splitlines()]
+        said = [line for line in lines if line]
+        if said:
+            return said[-1][:500]
+    code = ending.code or 0
+    if code > 128:
+        try:
+            return f"the program was ended by {signal.Signals(code - 128).name}"
+        except ValueError:
+            pass
+    return f"the program ended with status {code} and printed nothing"

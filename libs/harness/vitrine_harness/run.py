@@ -1,0 +1,235 @@
+"""One run of a script model: the init process of a PID namespace, from first mount to last output.
+
+Messages on the run's stream. From the engine: `start` (the request), then per input file `file` and
+`data` frames, then `go`; `cancel` at any time after. To the engine: `started`, then `log`, `metric`,
+`progress`, `disk` and checkpoint files; `exited`; output files; `end` last. A file is `file`, its `data`
+frames, and `file_end`, whose `whole` says whether it stayed unchanged while it was read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from vitrine_harness import outputs, seccomp, system
+from vitrine_harness.frames import CHUNK, Channel, FrameError
+from vitrine_harness.program import CannotExecute, Ending, Program, explain
+from vitrine_harness.workspace import WORK, Workspace, environment
+
+NAMESPACES = system.CLONE_NEWPID | system.CLONE_NEWNS | system.CLONE_NEWIPC | system.CLONE_NEWNET
+
+
+class Refused(Exception):
+    """The run cannot go on; `reason` is the engine's."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def isolate(sock: socket.socket, setup: dict[str, Any], *, overlay: bool) -> int:
+    """Make the run's namespaces, serve it in a child that is their init, and wait for that."""
+    system.unshare(NAMESPACES)
+    child = os.fork()
+    if child == 0:
+        try:
+            _serve(Channel(sock), setup, overlay=overlay)
+        finally:
+            os._exit(0)
+    sock.close()
+    os.waitpid(child, 0)
+    return 0
+
+
+def _serve(channel: Channel, setup: dict[str, Any], *, overlay: bool) -> None:
+    # As init of its namespace, this process can only be signalled from inside through handlers.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    system.die_with_parent()
+    try:
+        workspace = Workspace(setup["disk_bytes"], overlay=overlay)
+        system.loopback_up()
+        confine()
+        Run(channel, setup, workspace).serve()
+    except Refused as refusal:
+        channel.send(_end(refusal.reason, str(refusal)))
+        # The engine may still be sending; closing now would cut it off before it reads this end.
+        while channel.receive() is not None:
+            pass
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        reason = "disk_full" if full else "platform_error"
+        channel.send(_end(reason, f"the run's directory could not be made: {error}"))
+
+
+def confine() -> None:
+    """Give up all capabilities, hide from the tenant, and filter system calls, for good."""
+    system.drop_privileges()
+    system.hide()
+    system.die_with_parent()
+    program = seccomp.tenant_filter(system.machine())
+    if program is not None:
+        system.install_filter(program)
+
+
+def _end(reason: str | None, message: str, *, truncated: bool = False) -> dict[str, Any]:
+    return {"is": "end", "reason": reason, "message": message[:2000], "truncated": truncated}
+
+
+class Run:
+    """Inputs in, program, outputs out."""
+
+    def __init__(self, channel: Channel, setup: dict[str, Any], workspace: Workspace) -> None:
+        self.channel = channel
+        self.setup = setup
+        self.workspace = workspace
+        self.request: dict[str, Any] = {}
+        self.root = WORK
+        self._seen: dict[str, tuple[int, ...]] = {}
+        self._sent: dict[str, tuple[int, ...]] = {}
+
+    def serve(self) -> None:
+        """Do the run and report its end."""
+        self.request = self._next("start")
+        self.root = os.path.normpath(os.path.join(WORK, self.request["workdir"]))
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        self._receive_files()
+        self.channel.send({"is": "started", "work": self.workspace.mode})
+        program = Program(self.channel, self.request, self.setup["processes"], self._tick)
+        try:
+            ending = program.execute(self.request["argv"], self.root, environment(self.setup, self.request))
+        except CannotExecute as error:
+            raise Refused("user_error", str(error)) from None
+        full = self.workspace.is_full()
+        self.channel.send({"is": "exited", "code": ending.code})
+        if ending.reason != "cancelled":
+            self._send_checkpoints(final=True)
+        reason, message = self._judge(ending, full=full)
+        if reason is None:
+            reason, message = self._send_outputs()
+        self.channel.send(_end(reason, message, truncated=ending.truncated))
+
+    def _judge(self, ending: Ending, *, full: bool) -> tuple[str | None, str]:
+        if ending.reason == "timeout":
+            return "timeout", f"the run took longer than {self.request['wall_seconds']:g} s"
+        if ending.reason is not None:
+            return ending.reason, "the run was cancelled"
+        if ending.code == 0:
+            return None, ""
+        message = explain(ending)
+        if full or b"No space left on device" in ending.tails["stderr"]:
+            return "disk_full", f"the disk of {self.setup['disk_bytes']} bytes is full: {message}"
+        if message.startswith("MemoryError") or "MemoryError:" in message.split(" ", 1)[0]:
+            return "out_of_memory", message
+        return "user_error", message
+
+    # inputs
+
+    def _next(self, expected: str) -> dict[str, Any]:
+        header, _ = self._frame()
+        if header.get("do") != expected:
+            raise Refused("platform_error", f"the engine sent {header.get('do')} instead of {expected}")
+        return header
+
+    def _frame(self) -> tuple[dict[str, Any], bytes]:
+        frame = self.channel.receive()
+        if frame is None:
+            raise Refused("cancelled", "the engine has gone")
+        if frame[0].get("do") == "cancel":
+            raise Refused("cancelled", "the run was cancelled")
+        return frame
+
+    def _receive_files(self) -> None:
+        header, _ = self._frame()
+        while header["do"] == "file":
+            self._receive_file(header)
+            header, _ = self._frame()
+
+    def _receive_file(self, header: dict[str, Any]) -> None:
+        path = os.path.join(self.root, header["path"])
+        left = int(header["size"])
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(path):
+                os.unlink(path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(path, flags, 0o644), "wb") as file:
+                while left > 0:
+                    _, data = self._frame()
+                    left -= file.write(data)
+        except OSError as error:
+            reason = "disk_full" if error.errno == errno.ENOSPC else "input_invalid"
+            text = f"input {header['name']} cannot be written to {header['path']}: {error.strerror}"
+            raise Refused(reason, text) from error
+        self.workspace.remember(os.path.relpath(path, WORK))
+
+    # while it runs
+
+    def _tick(self) -> None:
+        self.channel.send({"is": "disk", "bytes": self.workspace.used_bytes()})
+        self._send_checkpoints(final=False)
+
+    def _send_checkpoints(self, *, final: bool) -> None:
+        """Send matching files whose content has not changed since the last look, or any at the end."""
+        pattern = self.request["checkpoints"]
+        if pattern is None:
+            return
+        for found in outputs.find(self.root, [(pattern, "")], self._is_changed):
+            settled = final or self._seen.get(found.name) == found.version
+            self._seen[found.name] = found.version
+            small_enough = found.status.st_size <= self.request["output_bytes"]
+            if settled and small_enough and self._sent.get(found.name) != found.version:
+                self._send_file(found, "checkpoint")
+                self._sent[found.name] = found.version
+
+    # outputs
+
+    def _is_changed(self, path: str, status: os.stat_result) -> bool:
+        inside = os.path.relpath(os.path.join(self.root, path), WORK)
+        return self.workspace.is_changed(inside, status)
+
+    def _send_outputs(self) -> tuple[str | None, str]:
+        """Send what the request asks for; return the reason and message of a failure."""
+        specs = self.request["outputs"]
+        patterns = [(spec["pattern"], spec["name"]) for spec in specs]
+        found = outputs.find(self.root, patterns, self._is_changed)
+        if len(found) > outputs.MAX_FILES:
+            return "output_too_large", f"the outputs are {len(found)} files, more than {outputs.MAX_FILES}"
+        total, most = sum(item.status.st_size for item in found), self.request["output_bytes"]
+        if total > most:
+            return "output_too_large", f"the outputs have {total} bytes, more than {most}"
+        for item in found:
+            self._send_file(item, "output")
+        for spec in specs:
+            matcher = outputs.expression(spec["pattern"])
+            if spec["required"] and not any(matcher.match(item.name) for item in found):
+                return "user_error", f"the program ended but wrote no file that matches {spec['pattern']}"
+        return None, ""
+
+    def _send_file(self, found: outputs.Found, kind: str) -> None:
+        try:
+            descriptor = outputs.open_file(self.root, found)
+        except OSError:
+            return
+        with open(descriptor, "rb", buffering=0) as file:
+            size = os.fstat(descriptor).st_size
+            names = list(found.outputs)
+            self.channel.send(
+                {"is": "file", "kind": kind, "name": found.name, "size": size, "outputs": names}
+            )
+            left = size
+            while left > 0:
+                data = file.read(min(CHUNK, left))
+                if not data:
+                    break
+                left -= len(data)
+                self.channel.send({"is": "data"}, data)
+            now = os.fstat(descriptor)
+            whole = left == 0 and (now.st_size, now.st_mtime_ns) == (size, found.status.st_mtime_ns)
+            self.channel.send({"is": "file_end", "whole": whole})
+
+
+__all__ = ["FrameError", "Refused", "confine", "isolate"]
