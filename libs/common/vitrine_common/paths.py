@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -53,6 +54,35 @@ def normalise_path(path: str) -> str:
     if fault:
         raise ValueError(fault)
     return "/".join(part for part in path.split("/") if part not in {"", "."}) or "."
+
+
+def glob_matches(path: str, pattern: str) -> bool:
+    """Tell whether `path` matches `pattern` as `pathlib.Path.glob` reads it, without looking at any disk."""
+    parts = [part for part in pattern.split("/") if part not in {"", "."}]
+    return _matches(path.split("/"), parts)
+
+
+def _matches(names: list[str], parts: list[str]) -> bool:
+    """Match name by name; `reached` holds how many parts of the pattern may be used up so far."""
+    reached = _skip_deep({0}, parts)
+    for name in names:
+        stepped = set()
+        for place in reached:
+            if place < len(parts) and parts[place] == "**":
+                stepped.add(place)
+            elif place < len(parts) and fnmatchcase(name, parts[place]):
+                stepped.add(place + 1)
+        reached = _skip_deep(stepped, parts)
+    return len(parts) in reached
+
+
+def _skip_deep(reached: set[int], parts: list[str]) -> set[int]:
+    """Let every `**` that is reached stand for no directory at all, unless it ends the pattern."""
+    skipped = set(reached)
+    for place in range(len(parts) - 1):
+        if place in skipped and parts[place] == "**":
+            skipped.add(place + 1)
+    return skipped
 
 
 def _file_path(path: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from vitrine_common.paths import glob_matches
 from vitrine_common.spec.interface import output_pattern
 
 if TYPE_CHECKING:
@@ -31,4 +31,4 @@ def named_files(spec: Spec) -> dict[str, str]:
 
 def _is_trained(spec: Spec, path: str) -> bool:
     patterns = [output_pattern(pattern, None) for pattern in spec.train.outputs] if spec.train else []
-    return any(fnmatchcase(path, pattern) or pattern.removesuffix("/**/*") == path for pattern in patterns)
+    return any(glob_matches(path, pattern) or pattern == f"{path}/**/*" for pattern in patterns)
