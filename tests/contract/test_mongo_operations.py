@@ -2,9 +2,9 @@
 
 A server that passes this suite holds Vitrine's state. What the suite leaves out is not to be used, because
 the embedded server does it differently without saying so: dates (times are integers, milliseconds since
-the epoch), pipeline updates, `$not`, `null` within `$or` and `$and` (but `$in: [null]`), filters on `{}` and `[]`, partial indexes, grouping by several keys,
-projections of nested paths, `$push` of subdocuments, `$addToSet` where there is no array yet,
-`$setOnInsert` in `find_one_and_update`, numbers as `_id`.
+the epoch), pipeline updates, `$not`, null within `$or` and `$and` (but `$in: [null]`), filters on `{}` and
+`[]`, partial indexes, grouping by several keys, projections of nested paths, `$push` of subdocuments,
+`$addToSet` where there is no array yet, `$setOnInsert` in `find_one_and_update`, numbers as `_id`.
 """
 
 from __future__ import annotations
