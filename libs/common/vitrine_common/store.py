@@ -64,19 +64,19 @@ class Collection(Generic[D]):
     async def find_one(self, where: Mapping[str, Any], sort: Sequence[tuple[str, int]] = ()) -> D | None:
         """Return the first match in `sort` order, or None."""
         with _translated():
-            found = await self._raw.find_one(dict(where), sort=list(sort) or None)
+            found = await self._raw.find_one(to_bson(where), sort=list(sort) or None)
         return None if found is None else self._document.model_validate(found)
 
     async def find(
         self,
         where: Mapping[str, Any],
-        sort: Sequence[tuple[str, int]] = (("_id", -1),),
+        sort: Sequence[tuple[str, int]] = (("created_at", -1),),
         limit: int = 100,
         skip: int = 0,
     ) -> list[D]:
         """Return up to `limit` matches in `sort` order (newest first unless told)."""
         with _translated():
-            cursor = self._raw.find(dict(where)).sort(list(sort)).skip(skip).limit(limit)
+            cursor = self._raw.find(to_bson(where)).sort(list(sort)).skip(skip).limit(limit)
             return [self._document.model_validate(found) for found in await cursor.to_list(limit)]
 
     async def each(self, where: Mapping[str, Any], batch: int = 200) -> AsyncIterator[D]:
@@ -93,12 +93,12 @@ class Collection(Generic[D]):
     async def count(self, where: Mapping[str, Any]) -> int:
         """Return the number of matches."""
         with _translated():
-            return int(await self._raw.count_documents(dict(where)))
+            return int(await self._raw.count_documents(to_bson(where)))
 
     async def aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Run an aggregation and return its rows."""
         with _translated():
-            return list(await self._raw.aggregate(list(pipeline)).to_list(None))
+            return list(await self._raw.aggregate(to_bson(list(pipeline))).to_list(None))
 
     async def insert(self, document: D, messages: Sequence[Message] = ()) -> D:
         """Store a new document with its messages, then publish them; raises Conflict when it exists."""
@@ -128,7 +128,7 @@ class Collection(Generic[D]):
         """
         self._check_writer()
         envelopes = [seal(message) for message in messages]
-        update: dict[str, Any] = {"$set": {**to_bson(dict(changes)), **outbox_fields(envelopes)}}
+        update: dict[str, Any] = {"$set": {**to_bson(changes), **outbox_fields(envelopes)}}
         incremented = dict(increments or {})
         if envelopes:
             incremented["outbox_count"] = len(envelopes)
@@ -136,7 +136,7 @@ class Collection(Generic[D]):
             update["$inc"] = incremented
         with _translated():
             found = await self._raw.find_one_and_update(
-                to_bson(dict(where)),
+                to_bson(where),
                 update,
                 sort=list(sort) or None,
                 upsert=upsert,
@@ -168,7 +168,7 @@ class Collection(Generic[D]):
         """Delete every match; return their number."""
         self._check_writer()
         with _translated():
-            return int((await self._raw.delete_many(dict(where))).deleted_count)
+            return int((await self._raw.delete_many(to_bson(where))).deleted_count)
 
 
 class Database:
@@ -208,10 +208,9 @@ class Database:
             for document in documents:
                 outbox = Index(keys=(("outbox_count", 1),))
                 for index in (*document.INDEXES, outbox):
-                    options: dict[str, Any] = {"unique": index.unique, "sparse": index.sparse}
-                    if index.expire_after_seconds is not None:
-                        options["expireAfterSeconds"] = index.expire_after_seconds
-                    await self._raw[document.COLLECTION].create_index(list(index.keys), **options)
+                    await self._raw[document.COLLECTION].create_index(
+                        list(index.keys), unique=index.unique, sparse=index.sparse
+                    )
 
     async def ping(self) -> None:
         """Raise Unavailable unless the server answers."""

@@ -55,6 +55,8 @@ class Delivery(BaseMiddleware):
         ):
             if not kept:
                 return await call_next(msg)
+            if "id" not in head:
+                return await bury(raw, "not an envelope")
             try:
                 result = await call_next(msg)
             except asyncio.CancelledError:

@@ -31,7 +31,7 @@ class Session(Document):
 
     COLLECTION: ClassVar[str] = "sessions"
     WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("expires_at", 1),), expire_after_seconds=0),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("expires_at", 1),)),)
 
     user_id: str
     expires_at: datetime

@@ -20,7 +20,6 @@ class Index(BaseModel):
     keys: tuple[tuple[str, int], ...]
     unique: bool = False
     sparse: bool = False
-    expire_after_seconds: int | None = None
 
 
 class Document(BaseModel):
@@ -59,7 +58,13 @@ class WorkDocument(Leased):
 
 
 def to_bson(value: Any) -> Any:
-    """Turn models, enums, tuples and sets into what the driver stores, through every depth."""
+    """Turn models, enums, times and sets into what the driver stores, through every depth.
+
+    Times are stored as milliseconds since the epoch, which every server that speaks the protocol
+    compares alike (the embedded one compares dates by whole seconds); pydantic reads them back.
+    """
+    if isinstance(value, datetime):
+        return round(value.timestamp() * 1000)
     if isinstance(value, BaseModel):
         dumped = {name: to_bson(getattr(value, name)) for name in type(value).model_fields}
         if isinstance(value, Document):

@@ -21,9 +21,9 @@ class RunRequest(Document):
     COLLECTION: ClassVar[str] = "run_requests"
     WRITER: ClassVar[str] = "api"
     INDEXES: ClassVar[tuple[Index, ...]] = (
-        Index(keys=(("version_id", 1), ("_id", -1))),
-        Index(keys=(("link_id", 1), ("visitor_id", 1), ("_id", -1))),
-        Index(keys=(("owner_id", 1), ("_id", -1))),
+        Index(keys=(("version_id", 1), ("created_at", -1))),
+        Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("created_at", -1))),
     )
 
     version_id: str
@@ -67,9 +67,9 @@ class Run(WorkDocument):
     COLLECTION: ClassVar[str] = "runs"
     WRITER: ClassVar[str] = "runner"
     INDEXES: ClassVar[tuple[Index, ...]] = (
-        Index(keys=(("version_id", 1), ("_id", -1))),
-        Index(keys=(("link_id", 1), ("visitor_id", 1), ("_id", -1))),
-        Index(keys=(("owner_id", 1), ("_id", -1))),
+        Index(keys=(("version_id", 1), ("created_at", -1))),
+        Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("created_at", -1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),
     )
 

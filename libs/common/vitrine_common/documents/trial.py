@@ -15,7 +15,7 @@ class TrainRequest(Document):
 
     COLLECTION: ClassVar[str] = "train_requests"
     WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("owner_id", 1), ("_id", -1))),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("owner_id", 1), ("created_at", -1))),)
 
     owner_id: str
     owner: str
@@ -31,7 +31,7 @@ class Trial(WorkDocument):
     COLLECTION: ClassVar[str] = "trials"
     WRITER: ClassVar[str] = "trainer"
     INDEXES: ClassVar[tuple[Index, ...]] = (
-        Index(keys=(("owner_id", 1), ("_id", -1))),
+        Index(keys=(("owner_id", 1), ("created_at", -1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),
         Index(keys=(("build_id", 1),)),
     )
@@ -63,7 +63,7 @@ class MetricPoint(Document):
 
     COLLECTION: ClassVar[str] = "trial_metrics"
     WRITER: ClassVar[str] = "trainer"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("trial_id", 1), ("_id", 1))),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("trial_id", 1), ("created_at", 1))),)
 
     trial_id: str
     attempt: int
@@ -77,7 +77,7 @@ class ResourceSample(Document):
 
     COLLECTION: ClassVar[str] = "trial_samples"
     WRITER: ClassVar[str] = "trainer"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("trial_id", 1), ("_id", 1))),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("trial_id", 1), ("created_at", 1))),)
 
     trial_id: str
     attempt: int

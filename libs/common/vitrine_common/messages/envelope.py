@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,11 +62,15 @@ class Envelope(BaseModel, Generic[M]):
 def seal(message: M) -> Envelope[M]:
     """Put `message` into a new envelope that continues the present trace and correlation."""
     envelope_id = new_id("msg")
-    return Envelope[type(message)](  # type: ignore[misc]
-        id=envelope_id,
-        type=message.TYPE,
-        occurred_at=utcnow(),
-        correlation_id=correlation_id() or envelope_id,
-        trace=inject(),
-        payload=message,
+    envelope: Any = Envelope[type(message)]  # type: ignore[misc] # the payload keeps its own type
+    return cast(
+        "Envelope[M]",
+        envelope(
+            id=envelope_id,
+            type=message.TYPE,
+            occurred_at=utcnow(),
+            correlation_id=correlation_id() or envelope_id,
+            trace=inject(),
+            payload=message,
+        ),
     )

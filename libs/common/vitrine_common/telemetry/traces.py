@@ -67,7 +67,7 @@ def inject() -> dict[str, str]:
 
 @contextmanager
 def span(
-    name: str, *, parent: Mapping[str, str] | None = None, **attributes: str | int | float | bool
+    name: str, *, parent: Mapping[str, str] | None = None, **attributes: str | float | bool
 ) -> Iterator[trace.Span]:
     """Open a span; an exception that leaves it is recorded.
 
@@ -82,7 +82,7 @@ def span(
 
 
 def record_remote_span(
-    name: str, start_ns: int, end_ns: int, attributes: Mapping[str, str | int | float | bool] | None = None
+    name: str, start_ns: int, end_ns: int, attributes: Mapping[str, str | float | bool] | None = None
 ) -> None:
     """Record, under the present span, what a sandbox measured: it has no network to export by itself.
 
