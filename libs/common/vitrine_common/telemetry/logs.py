@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,9 @@ _SECRET_TEXT = re.compile(
     r"(?P<scheme>\w+://[^/\s:@]*:)[^@/\s]+(?=@)"  # credentials in a URL
     r"|(?P<query>[?&]X-Amz-[A-Za-z]+=)[^&\s\"']+"  # presigned S3 URLs
     r"|(?P<bearer>Bearer\s+)\S+"
-    r"|(?P<link>/s/)[A-Za-z0-9_-]{16,}",  # share-link tokens in paths
+    r"|(?P<link>/s/)[A-Za-z0-9_-]{16,}"  # share-link tokens in paths
+    r"|(?P<header>\b(?:set-cookie|cookie|authorization)['\"]?\s*:\s*)[^\r\n]+"
+    r"|(?P<field>\b(?:password|passcode|secret|token|api_key)['\"]?\s*[:=]\s*['\"]?)[^\s'\",;&}]+",
     re.IGNORECASE,
 )
 _QUIET = ("httpx", "httpcore", "urllib3", "pymongo", "nats", "asyncio")
@@ -58,15 +61,23 @@ class JsonFormatter(logging.Formatter):
             line["correlation_id"] = correlation
         for name, value in vars(record).items():
             if name not in _STANDARD and name not in line:
-                line[name] = "[redacted]" if _SECRET_NAME.search(name) else _plain(value)
+                line[name] = _plain(name, value)
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
             line["traceback"] = redact(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
-    return redact(value) if isinstance(value, str) else value
+def _plain(name: str, value: Any) -> Any:
+    if _SECRET_NAME.search(name):
+        return "[redacted]"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain("", item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return redact(str(value))
 
 
 def configure_logging(service: str, level: int = logging.INFO) -> None:

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _correlation: ContextVar[str | None] = ContextVar("correlation_id", default=None)
@@ -28,12 +29,17 @@ def configure_tracing(service: str, exporter: SpanExporter | None = None) -> Tra
         service: `service.name` of every span.
         exporter: instead of the environment's; for tests.
     """
-    provider = TracerProvider(resource=Resource.create({"service.name": f"vitrine-{service}"}))
+    exported = exporter is not None or bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    provider = TracerProvider(
+        # A span that nobody will see still has ids, and costs a fraction of a recorded one.
+        sampler=None if exported else ALWAYS_OFF,
+        resource=Resource.create({"service.name": f"vitrine-{service}"}),
+    )
     if exporter is not None:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-    elif os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    elif exported:
         # Imported only where it is used: the exporter would cost every idle service some megabytes.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
