@@ -12,11 +12,12 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from vitrine_common.clock import after, utcnow
 from vitrine_common.documents.base import LONG_AGO, WorkDocument
-from vitrine_common.errors import StaleState, VitrineError
+from vitrine_common.errors import Conflict, StaleState, VitrineError
 from vitrine_common.messages import Message
 from vitrine_common.states import StateMachine
 from vitrine_common.store import Collection
@@ -65,26 +66,50 @@ class WorkQueue(Generic[W]):
         written = {**(changes or {}), **self._fresh_lease(), "state": target, "updated_at": utcnow()}
         return await self.collection.update(where, written, increments={"attempt": 1})
 
+    async def enlist(self, document: W, target: StrEnum) -> W | None:
+        """Insert `document` as if it had been queued and claimed at once; None when it exists: see `claim`.
+
+        Raises StaleState when `target` cannot follow the initial state.
+        """
+        if self._machine.initial not in self._machine.sources(target):
+            raise StaleState(f"{self._machine.name}: {target} cannot follow {self._machine.initial}")
+        claimed = {"state": target, "attempt": 1, "updated_at": utcnow(), **self._fresh_lease()}
+        try:
+            return await self.collection.insert(document.model_copy(update=claimed))
+        except Conflict:
+            return None
+
     async def advance(
         self,
         document: W,
         target: StrEnum,
         changes: Mapping[str, Any] | None = None,
         messages: Sequence[Message] = (),
+        *,
+        through: Sequence[StrEnum] = (),
     ) -> W:
         """Enter `target` while holding the lease; a final state or a return to the queue ends the lease.
 
-        Raises StaleState when the lease was lost or the state is no source of `target`.
+        `through` are the states on the way that nobody needs to see, in order: work that is over in
+        milliseconds passes them in the same step. Raises StaleState when the lease was lost or the state
+        is no source of `target`.
         """
         where = {
             "_id": document.id,
-            "state": {"$in": self._machine.sources(target)},
+            "state": {"$in": self._sources([*through, target])},
             "lease_token": document.lease_token,
         }
         written: dict[str, Any] = {**(changes or {}), "state": target, "updated_at": utcnow()}
         if target not in self._machine.active:
             written |= _NO_LEASE
         return await self.collection.require(where, written, messages=messages)
+
+    def _sources(self, way: Sequence[StrEnum]) -> list[StrEnum]:
+        """Return the active states from which the last of `way` is reached, some steps possibly taken."""
+        for before, following in pairwise(way):
+            if before not in self._machine.sources(following):
+                raise StaleState(f"{self._machine.name}: {following} cannot follow {before}")
+        return sorted({source for step in way for source in self._machine.sources(step)})
 
     async def settle(
         self,
