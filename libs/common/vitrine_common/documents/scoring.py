@@ -7,12 +7,16 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from vitrine_common.documents.base import Document, Index
+from vitrine_common.documents.base import LONG_AGO, Document, Index
 from vitrine_common.states import Reason, RunState
 
 
 class InputSummary(BaseModel):
-    """What one input was like: its type, digest and size, and a few numbers, never its content."""
+    """What one input was like: its type, size and a few facts, never its content.
+
+    The digest of a file stays; that of a value, from which a short value could be guessed, is empty
+    outside of the retention of raw values.
+    """
 
     name: str
     type: str
@@ -56,4 +60,4 @@ class ScoringRecord(Document):
     outputs: list[OutputSummary] = []
     finished_at: datetime
     raw_inputs: str | None = None
-    raw_expires_at: datetime | None = None
+    raw_expires_at: datetime = LONG_AGO

@@ -1,0 +1,33 @@
+"""What the monitor listens to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from faststream import Context
+from faststream.nats import NatsRouter
+
+from vitrine_common.bus import Poison, on
+from vitrine_common.errors import NotFound
+from vitrine_common.messages import Envelope, RunFinished
+from vitrine_monitor.repository import ScoringRepository
+from vitrine_monitor.scoring import score
+from vitrine_monitor.settings import MonitorSettings
+
+router = NatsRouter()
+
+
+async def run_finished(
+    envelope: Envelope[RunFinished],
+    repository: Annotated[ScoringRepository, Context("repository")],
+    settings: Annotated[MonitorSettings, Context("settings")],
+) -> None:
+    """Record the run."""
+    try:
+        await score(envelope.payload.run_id, repository, settings.raw_retention_seconds)
+    except NotFound as error:
+        raise Poison(error.message) from error
+
+
+for _state in ("succeeded", "failed", "cancelled", "expired"):
+    on(router, "monitor", f"run.{_state}", concurrency=8)(run_finished)
