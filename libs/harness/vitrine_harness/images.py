@@ -12,23 +12,26 @@ MAX_PIXELS = 64_000_000
 def image_tensor(data: bytes, spec: dict[str, Any]) -> Any:
     """Return the tensor of an encoded picture.
 
-    In this order: decode (turned upright, transparency on white); `mode`; `trim`; `size` with `fit`;
-    `invert`; pixels 0 to 255 as floats; times `scale`, plus `offset`; minus `mean`, divided by `std`;
-    `layout`. Raises `ValueError` with what is wrong with the picture.
+    In this order: decode (turned upright, transparency on white); `mode`; `invert`; `trim`; `size` with
+    `fit`, margins in the colour of the edge; pixels 0 to 255 as floats; times `scale`, plus `offset`; minus
+    `mean`, divided by `std`; `layout`. The edge is that of the whole picture: a trimmed one has ink at its
+    edge. Raises `ValueError` with what is wrong with the picture.
     """
     import numpy as np
+    from PIL import ImageOps
 
     image = decode(data).convert(spec.get("mode") or "RGB")
+    if spec.get("invert") is True or (spec.get("invert") == "auto" and np.mean(_edge(image)) > 127.5):
+        image = ImageOps.invert(image)
+    edge = _edge(image)
     if spec.get("trim"):
         image = _trimmed(image)
     if spec.get("size"):
         height, width = spec["size"]
-        image = _resized(image, (int(width), int(height)), spec.get("fit") or "stretch")
+        image = _resized(image, (int(width), int(height)), spec.get("fit") or "stretch", edge)
     pixels = np.asarray(image, dtype=np.float64)
     if pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
-    if spec.get("invert") is True or (spec.get("invert") == "auto" and _edge(pixels).mean() > 127.5):
-        pixels = 255.0 - pixels
     scale = spec.get("scale")
     if scale is None:
         scale = 1 / 255 if str(spec.get("dtype") or "float32").startswith("float") else 1.0
@@ -74,37 +77,35 @@ def _opaque(image: Any) -> Any:
 
 
 def _trimmed(image: Any) -> Any:
-    """Cut the margin whose grey value is within a tenth of that of the corners."""
+    """Cut the margin whose grey value is within a tenth of that of most of the edge."""
     import numpy as np
 
-    grey = np.asarray(image.convert("L"), dtype=np.int16)
-    corners = np.median(grey[[0, 0, -1, -1], [0, -1, 0, -1]])
-    rows, columns = np.nonzero(np.abs(grey - corners) > 26)
+    grey = image.convert("L")
+    rows, columns = np.nonzero(np.abs(np.asarray(grey, dtype=np.int16) - _edge(grey)[0]) > 26)
     if not rows.size:
         return image
     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    return image.crop(tuple(int(edge) for edge in box))
+    return image.crop(tuple(int(side) for side in box))
 
 
-def _resized(image: Any, size: tuple[int, int], fit: str) -> Any:
-    import numpy as np
+def _resized(image: Any, size: tuple[int, int], fit: str, edge: tuple[int, ...]) -> Any:
     from PIL import Image, ImageOps
 
     method = Image.Resampling.BILINEAR
     if fit == "cover":
         return ImageOps.fit(image, size, method)
     if fit == "contain":
-        edge = _edge(np.asarray(image))
-        middle = np.median(edge.reshape(-1, edge.shape[-1] if edge.ndim > 1 else 1), axis=0)
-        colour = tuple(int(value) for value in middle)
-        return ImageOps.pad(image, size, method, color=colour if len(colour) > 1 else colour[0])
+        return ImageOps.pad(image, size, method, color=edge if len(edge) > 1 else edge[0])
     return image.resize(size, method)
 
 
-def _edge(pixels: Any) -> Any:
+def _edge(image: Any) -> tuple[int, ...]:
+    """Return the median colour of the outermost pixels, channel by channel."""
     import numpy as np
 
-    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return tuple(int(value) for value in np.median(edge, axis=0))
 
 
 def arranged(pixels: Any, layout: str) -> Any:

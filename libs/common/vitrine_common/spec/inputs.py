@@ -155,8 +155,6 @@ class ImageInput(InputBase):
     """Media types that are taken; without it, PNG, JPEG, WebP, GIF and BMP."""
     max_bytes: Size = 20_000_000
     """Largest file."""
-    max_pixels: int = Field(default=50_000_000, ge=1, le=1_000_000_000)
-    """Most pixels (width times height)."""
     examples: list[FilePath] = Field(default_factory=list, max_length=50)
     """Pictures of the bundle to click."""
 
