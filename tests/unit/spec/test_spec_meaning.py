@@ -203,11 +203,11 @@ def test_values_with_a_destination_are_written_there() -> None:
 def test_printed_outputs_are_read_by_type() -> None:
     assert parse_output("text", "a\n") == "a\n"
     assert parse_output("number", "epoch 1\n 0.5 \n") == 0.5
-    assert parse_output("label", " cat\n") == {"label": "cat"}
+    assert parse_output("label", " cat\n") == {"label": "cat", "score": None, "index": None}
     assert parse_output("json", "[1]") == [1]
     assert parse_output("labels", '{"a": 0.1, "b": 0.9}') == [
-        {"label": "b", "score": 0.9},
-        {"label": "a", "score": 0.1},
+        {"label": "b", "score": 0.9, "index": None},
+        {"label": "a", "score": 0.1, "index": None},
     ]
 
 

@@ -94,8 +94,9 @@ def file_suffix(file: FileValue) -> str:
 def parse_output(kind: OutputType, text: str) -> Any:
     """Return the value of an output of type `kind` that a script printed or wrote as `text`.
 
-    `text`: the text. `number`: its last line. `json`: parsed. `label`: `{"label": text}`. `labels`: a list
-    of `{"label", "score"}`, best first, from a JSON mapping of name → number. Raises ValueError with a
+    `text`: the text. `number`: its last line. `json`: parsed. `label` and `labels`: as an ONNX model
+    gives them, one `{"label", "score", "index"}` or a list of those, best first (from a JSON mapping of
+    name → number); what a script does not say is null. Raises ValueError with a
     sentence that says what was expected.
     """
     match kind:
@@ -104,7 +105,7 @@ def parse_output(kind: OutputType, text: str) -> Any:
         case "json":
             return _json(text)
         case "label":
-            return {"label": text.strip()}
+            return {"label": text.strip(), "score": None, "index": None}
         case "labels":
             return _labels(_json(text))
         case "text":
@@ -142,7 +143,7 @@ def _labels(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, dict) or not all(_is_score(score) for score in value.values()):
         raise ValueError('must be a JSON mapping of names to numbers, such as `{"cat": 0.9, "dog": 0.1}`')
     ordered = sorted(value.items(), key=lambda entry: -entry[1])
-    return [{"label": label, "score": score} for label, score in ordered]
+    return [{"label": label, "score": score, "index": None} for label, score in ordered]
 
 
 def _is_score(value: Any) -> bool:
