@@ -36,7 +36,7 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     builds = Builds(platform.database, platform.holder, platform.work.lease_seconds)
     with open_workspace(platform.settings.environments_dir) as workspace:
         recipe = Recipe(
-            read_blob=platform.blobs.read_head,
+            read_blob=platform.blobs.get_bytes,
             resolver=_resolver(settings, workspace),
             store=await _store(settings, workspace),
             environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),

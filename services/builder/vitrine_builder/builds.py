@@ -17,7 +17,7 @@ from vitrine_builder.progress import Report, Step
 from vitrine_builder.repository import Environments
 from vitrine_builder.requirements import MAX_BYTES, Requirements, RequirementsError, parse_requirements
 from vitrine_builder.resolve import Resolver
-from vitrine_common.errors import NotFound, VitrineError
+from vitrine_common.errors import NotFound, TooLarge, VitrineError
 from vitrine_common.messages import EnvironmentRequest
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _WAIT_SECONDS = 0.1
 
 ReadBlob = Callable[[str, int], Awaitable[bytes]]
-"""Returns the first so many bytes of a blob; raises NotFound."""
+"""Returns a blob of at most so many bytes; raises NotFound or TooLarge."""
 
 
 @dataclass
@@ -104,10 +104,12 @@ class Recipe:
                 return parse_requirements(preset_file(request.preset), f"preset {request.preset}")
             if request.requirements_digest is None:
                 return Requirements((), name)
-            # One byte more than allowed is enough to see that it is too much.
-            return parse_requirements(await self.read_blob(request.requirements_digest, MAX_BYTES + 1), name)
+            return parse_requirements(await self.read_blob(request.requirements_digest, MAX_BYTES), name)
         except RequirementsError as error:
             raise from_requirements_error(error) from None
+        except TooLarge:
+            sentence = f"{name}: the file has more than {MAX_BYTES} bytes; name only what your code imports."
+            raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None
         except NotFound:
             sentence = f"{name}: the file's bytes are not on the platform; push the bundle again."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None

@@ -40,7 +40,7 @@ class Builds:
 
     async def queued(self, limit: int) -> list[Build]:
         """Return builds that nobody works on, the oldest first."""
-        return await self._collection.find({"state": BuildState.QUEUED.value}, (("_id", 1),), limit)
+        return await self._collection.find({"state": BuildState.QUEUED}, (("created_at", 1),), limit)
 
     async def claim(self, build_id: str) -> Build | None:
         """Take a queued build; None when another process was quicker."""
