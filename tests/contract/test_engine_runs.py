@@ -177,7 +177,7 @@ async def test_a_required_output_must_be_there(bench: Bench) -> None:
 
 
 async def test_every_run_starts_clean(bench: Bench) -> None:
-    sandbox = await bench.script({"weights.bin": "original"})
+    sandbox = await bench.script({"weights.bin": "original\n"})
     spoil = "echo bad > weights.bin; touch new /tmp/left /dev/shm/left; ls"
     assert (await perform(sandbox, "sh", "-c", spoil)).outcome.reason is None
     ran = await perform(sandbox, "sh", "-c", "cat weights.bin; ls; ls /tmp /dev/shm")
@@ -189,12 +189,12 @@ async def test_runs_beyond_the_limit_wait_for_their_turn(bench: Bench) -> None:
     command = ("sh", "-c", "echo start; sleep 0.2; echo end")
     order: list[str] = []
 
-    async def one() -> None:
-        async for event in sandbox.run(RunRequest(id=f"turn-{len(order)}-{id(object())}", argv=command)):
+    async def one(name: str) -> None:
+        async for event in sandbox.run(RunRequest(id=name, argv=command)):
             if isinstance(event, Log):
                 order.extend(event.data.decode().split())
 
-    await asyncio.gather(one(), one())
+    await asyncio.gather(one("first"), one("second"))
     assert order == ["start", "end", "start", "end"]
 
 
@@ -292,7 +292,7 @@ async def test_checkpoints_are_reported_while_the_run_goes_on(bench: Bench) -> N
     sandbox = await bench.script()
     command = "mkdir ckpt; echo one > ckpt/1.pt; echo; exec sleep 600"
     seen = []
-    request = RunRequest(id="train", argv=("sh", "-c", command), checkpoints="ckpt/*.pt")
+    request = RunRequest(id="train", argv=("sh", "-c", command), checkpoints=("ckpt/*.pt",))
     async for event in sandbox.run(request):
         if isinstance(event, CheckpointFile):
             seen.append((event.name, event.file.read_bytes()))
@@ -302,7 +302,7 @@ async def test_checkpoints_are_reported_while_the_run_goes_on(bench: Bench) -> N
 
 async def test_the_last_checkpoint_survives_a_crash(bench: Bench) -> None:
     sandbox = await bench.script()
-    ran = await perform(sandbox, "sh", "-c", "echo last > a.pt; exit 1", checkpoints="*.pt")
+    ran = await perform(sandbox, "sh", "-c", "echo last > a.pt; exit 1", checkpoints=("*.pt",))
     assert ran.outcome.reason is Reason.USER_ERROR
     assert ran.files == {"a.pt": b"last\n"}
 
@@ -379,15 +379,13 @@ async def test_usage_grows_with_use(bench: Bench) -> None:
     before = await sandbox.usage()
     assert before.memory_bytes > 0
     code = "x = bytearray(60_000_000); open('f','wb').write(bytes(5_000_000)); print('up'); import time; time.sleep(600)"
-    async for event in sandbox.run(RunRequest(id="use", argv=python(code))):
-        if isinstance(event, Log):
-            # The harness reports the disk once a second.
-            while (during := await sandbox.usage()).disk_bytes < 5_000_000:
-                await asyncio.sleep(0.05)
-            await sandbox.cancel("use")
-        if isinstance(event, Finished):
-            assert event.outcome.peak_memory_bytes is not None
-            assert event.outcome.peak_memory_bytes > 60_000_000
+    running = asyncio.ensure_future(perform(sandbox, *python(code), id="use"))
+    while (during := await sandbox.usage()).disk_bytes < 5_000_000:
+        await asyncio.sleep(0.05)
+    await sandbox.cancel("use")
+    peak = (await running).outcome.peak_memory_bytes
+    assert peak is not None
+    assert peak > 60_000_000
     assert during.memory_bytes > before.memory_bytes + 60_000_000
     assert during.processes > before.processes
     assert during.cpu_seconds > before.cpu_seconds

@@ -232,8 +232,8 @@ class RunRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     wall_seconds: float | None = None
     outputs: tuple[OutputSpec, ...] = ()
-    checkpoints: str | None = None
-    """Glob like `OutputSpec.pattern`: matches are reported as `CheckpointFile` while the run goes on."""
+    checkpoints: tuple[str, ...] = ()
+    """Globs like `OutputSpec.pattern`: matches are reported as `CheckpointFile` while the run goes on."""
     metrics: bool = False
     """Whether JSON lines on standard output are taken as metrics too (see `vitrine_metrics`)."""
     traceparent: str | None = None

@@ -174,10 +174,10 @@ class Run:
 
     def _send_checkpoints(self, *, final: bool) -> None:
         """Send matching files whose content has not changed since the last look, or any at the end."""
-        pattern = self.request["checkpoints"]
-        if pattern is None:
+        patterns = [(pattern, "") for pattern in self.request["checkpoints"]]
+        if not patterns:
             return
-        for found in outputs.find(self.root, [(pattern, "")], self._is_changed):
+        for found in outputs.find(self.root, patterns, self._is_changed):
             settled = final or self._seen.get(found.name) == found.version
             self._seen[found.name] = found.version
             small_enough = found.status.st_size <= self.request["output_bytes"]

@@ -119,8 +119,8 @@ def _check_paths(request: RunRequest, *, script: bool) -> None:
             check_path(f"destination of input {file.name}", file.destination or "")
     for spec in request.outputs:
         check_path(f"output {spec.name or spec.pattern}", spec.pattern)
-    if request.checkpoints is not None:
-        check_path("checkpoints", request.checkpoints)
+    for pattern in request.checkpoints:
+        check_path("checkpoints", pattern)
 
 
 def check_path(field: str, value: str) -> None:

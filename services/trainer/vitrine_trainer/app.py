@@ -1,0 +1,68 @@
+"""Wiring of the trainer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from vitrine_common.documents import Trial
+from vitrine_common.leases import reap_forever
+from vitrine_common.service import Platform, run_service
+from vitrine_engine.process import ProcessEngine
+from vitrine_trainer.gpus import Gpus
+from vitrine_trainer.handlers import router
+from vitrine_trainer.intake import Intake
+from vitrine_trainer.repository import Trials
+from vitrine_trainer.settings import TrainerSettings
+from vitrine_trainer.training import Training
+from vitrine_trainer.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the trainer until SIGTERM or SIGINT."""
+    run_service("trainer", [router], use)
+
+
+@asynccontextmanager
+async def use(platform: Platform) -> AsyncIterator[None]:
+    """Wire the trainer's parts to a connected platform and let them work within the block."""
+    settings = TrainerSettings()
+    # What a killed trainer fetched is of no use: a trial that is begun anew fetches its source anew.
+    shutil.rmtree(settings.state_dir / "sources", ignore_errors=True)
+    engine = ProcessEngine(settings.state_dir / "engine")
+    isolation = await engine.probe()
+    log.info("isolation", extra=asdict(isolation))
+    trials = Trials(platform.database, platform.holder, platform.work.lease_seconds)
+    training = Training(engine, platform.settings.environments_dir, platform.blobs, trials, Gpus(), settings)
+    worker = Worker(
+        trials,
+        training,
+        platform.bus,
+        platform.blobs,
+        slots=settings.slots,
+        look_seconds=settings.look_seconds,
+    )
+    context = platform.bus.broker.context
+    context.set_global("trials", trials)
+    context.set_global("worker", worker)
+    context.set_global("bus", platform.bus)
+    context.set_global("intake", Intake(trials, platform.blobs, worker))
+
+    async def requeue(trial: Trial) -> None:
+        await trials.requeue(trial, settings.max_attempts)
+        worker.wake()
+
+    platform.background(reap_forever(trials.queue, requeue, platform.work.reap_seconds), "reaper")
+    working = platform.background(worker.run(), "worker")
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await engine.aclose()

@@ -1,0 +1,80 @@
+"""Taking trials in: written down, given an environment to wait for, or called off."""
+
+from __future__ import annotations
+
+from vitrine_common.blobs import BlobStore
+from vitrine_common.documents import Trial
+from vitrine_common.errors import Invalid, NotFound
+from vitrine_common.materialise import read_manifest
+from vitrine_common.messages import EnvironmentRequest
+from vitrine_common.spec import Spec
+from vitrine_common.states import TRIAL, Reason, TrialState
+from vitrine_trainer.repository import Trials
+from vitrine_trainer.worker import Worker
+
+
+class Intake:
+    """Accepts and cancels trials."""
+
+    def __init__(self, trials: Trials, blobs: BlobStore, worker: Worker) -> None:
+        self._trials = trials
+        self._blobs = blobs
+        self._worker = worker
+
+    async def accept(self, trial_id: str) -> None:
+        """Write a trial down and ask the builder for its environment; asking again changes nothing.
+
+        Raises NotFound when there is no such request.
+        """
+        request = await self._trials.request(trial_id)
+        await self._trials.add(
+            Trial(
+                id=trial_id,
+                owner_id=request.owner_id,
+                owner=request.owner,
+                model=request.model,
+                source_digest=request.manifest_digest,
+            )
+        )
+        trial = await self._trials.get(trial_id)
+        if trial.state is TrialState.QUEUED:
+            await self._prepare(trial)
+        self._worker.wake()
+
+    async def _prepare(self, trial: Trial) -> None:
+        try:
+            environment = await self._environment(trial.source_digest)
+        except Invalid as error:
+            await self._trials.end(trial, TrialState.FAILED, Reason.USER_ERROR, error.message)
+            return
+        await self._trials.prepare(trial.id, trial.id.replace("trl_", "bld_", 1), environment)
+
+    async def _environment(self, manifest_digest: str) -> EnvironmentRequest:
+        manifest = await read_manifest(self._blobs, manifest_digest)
+        spec = Spec.model_validate(manifest.spec)
+        if spec.train is None:
+            raise Invalid("vitrine.yaml has no `train:` section; add one with the training's command")
+        wanted = spec.train_environment_request()
+        if wanted.requirements_file is None:
+            return EnvironmentRequest(python=wanted.python)
+        entry = manifest.entry(wanted.requirements_file)
+        if entry is None:
+            raise Invalid(f"train.requirements_file: the bundle has no {wanted.requirements_file}")
+        return EnvironmentRequest(
+            python=wanted.python,
+            requirements_digest=entry.digest,
+            requirements_name=wanted.requirements_file,
+        )
+
+    async def cancel(self, trial_id: str) -> None:
+        """End a waiting trial; let whoever holds a running one know. Ended or unknown: nothing happens."""
+        try:
+            trial = await self._trials.get(trial_id)
+        except NotFound:
+            return
+        if TRIAL.is_final(trial.state):
+            return
+        waits = trial.state is not TrialState.RUNNING
+        ended = waits and await self._trials.end(trial, TrialState.CANCELLED, Reason.CANCELLED, "cancelled")
+        if not ended:
+            await self._trials.ask_to_cancel(trial_id)
