@@ -134,11 +134,11 @@ def _report_download(line: str, report: Report) -> None:
         report(Step("download", scrub(line.strip())))
 
 
-def walk_files(tree: Path) -> Iterator[Path]:
-    """Yield every file below `tree`, and links as what they are, in a stable order."""
+def walk_files(tree: Path) -> Iterator[str]:
+    """Yield the path of every file below `tree`, and links as what they are, in a stable order."""
     for place, folders, files in os.walk(tree):
         folders.sort()
-        yield from (Path(place, name) for name in sorted(files))
+        yield from (f"{place}/{name}" for name in sorted(files))
 
 
 def _seal(tree: Path) -> tuple[int, int]:
@@ -149,7 +149,7 @@ def _seal(tree: Path) -> tuple[int, int]:
     """
     files = size = 0
     (tree / ".lock").unlink(missing_ok=True)
-    for file in walk_files(tree):
+    for file in map(Path, walk_files(tree)):
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode):
             file.unlink()  # a link or device out of a wheel would point anywhere
