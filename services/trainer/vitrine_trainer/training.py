@@ -69,7 +69,7 @@ class Training:
     settings: TrainerSettings
 
     async def carry_out(self, trial: Trial, recorder: Recorder) -> list[Output]:
-        """Train; return the files that were made. Raises TrainingFailed, and EngineError when the platform failed."""
+        """Train; return the files made. Raises TrainingFailed, and EngineError when the platform failed."""
         manifest = await read_manifest(self.blobs, trial.source_digest)
         spec = Spec.model_validate(manifest.spec)
         limits = spec.train_limits(self._defaults())

@@ -1,0 +1,62 @@
+"""The tables: every state is reached, every active state can be left for the queue, ends are ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vitrine_common.states import (
+    BUILD,
+    RETRIED,
+    RUN,
+    TRIAL,
+    VERSION,
+    Reason,
+    RunState,
+    StateMachine,
+    TrialState,
+)
+
+MACHINES = [VERSION, BUILD, RUN, TRIAL]
+by_name = pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+
+
+@by_name
+def test_the_table_covers_every_state(machine: StateMachine[Any]) -> None:
+    assert set(machine.transitions) == set(type(machine.initial))
+
+
+@by_name
+def test_every_state_is_reached_from_the_initial_one(machine: StateMachine[Any]) -> None:
+    reached, frontier = {machine.initial}, [machine.initial]
+    while frontier:
+        for target in machine.transitions[frontier.pop()] - reached:
+            reached.add(target)
+            frontier.append(target)
+    assert reached == set(type(machine.initial))
+
+
+@by_name
+def test_an_end_is_reached_from_everywhere(machine: StateMachine[Any]) -> None:
+    ends = set(machine.final)
+    while grown := {s for s, targets in machine.transitions.items() if targets & ends} - ends:
+        ends |= grown
+    assert ends == set(type(machine.initial))
+
+
+@by_name
+def test_work_that_dies_can_be_begun_again(machine: StateMachine[Any]) -> None:
+    waiting = set(type(machine.initial)) - machine.active - set(machine.final)
+    for state in machine.active:
+        assert machine.transitions[state] & waiting, f"{state} could never be retried"
+
+
+def test_sources_are_the_table_read_backwards() -> None:
+    assert RUN.sources(RunState.SAVING) == [RunState.RUNNING]
+    assert TRIAL.sources(TrialState.PREPARING) == [TrialState.QUEUED, TrialState.RUNNING]
+    assert RUN.final == [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED]
+
+
+def test_only_the_platforms_own_failures_are_retried() -> None:
+    assert frozenset({Reason.PLATFORM_ERROR}) == RETRIED
