@@ -24,30 +24,31 @@ by_name = pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machi
 
 @by_name
 def test_the_table_covers_every_state(machine: StateMachine[Any]) -> None:
-    assert set(machine.transitions) == set(type(machine.initial))
+    assert set(machine.transitions) == {*type(machine.initial)}
 
 
 @by_name
 def test_every_state_is_reached_from_the_initial_one(machine: StateMachine[Any]) -> None:
-    reached, frontier = {machine.initial}, [machine.initial]
+    reached: set[Any] = {machine.initial}
+    frontier: list[Any] = [machine.initial]
     while frontier:
         for target in machine.transitions[frontier.pop()] - reached:
             reached.add(target)
             frontier.append(target)
-    assert reached == set(type(machine.initial))
+    assert reached == {*type(machine.initial)}
 
 
 @by_name
 def test_an_end_is_reached_from_everywhere(machine: StateMachine[Any]) -> None:
-    ends = set(machine.final)
+    ends: set[Any] = set(machine.final)
     while grown := {s for s, targets in machine.transitions.items() if targets & ends} - ends:
         ends |= grown
-    assert ends == set(type(machine.initial))
+    assert ends == {*type(machine.initial)}
 
 
 @by_name
 def test_work_that_dies_can_be_begun_again(machine: StateMachine[Any]) -> None:
-    waiting = set(type(machine.initial)) - machine.active - set(machine.final)
+    waiting: set[Any] = {*type(machine.initial)} - machine.active - set(machine.final)
     for state in machine.active:
         assert machine.transitions[state] & waiting, f"{state} could never be retried"
 
