@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from vitrine.stack import logs
 from vitrine.stack.errors import AlreadyRunningError, StackError
 from vitrine.stack.services import MEMORY_ENVIRONMENT
 from vitrine.stack.stack import Announcement
-from vitrine.stack.state import DataLock, StackState, kill_leftovers, read_state, write_state
+from vitrine.stack.state import DataLock, StackState, kill_leftovers, read_state, wait_ended, write_state
 
 _STOP_SECONDS = 60.0
 
@@ -56,27 +55,28 @@ def start_detached(data_dir: Path, arguments: list[str]) -> Announcement:
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = log.stat().st_size if log.exists() else 0
     read, write = os.pipe()
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            supervisor_command([*arguments, "--announce-fd", str(write)]),
-            env=supervisor_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(write,),
-            start_new_session=True,
-            cwd=data_dir,
-        )
+    pid = _spawn(supervisor_command([*arguments, "--announce-fd", str(write)]), log, write)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         said = pipe.readline()
     if said:
         return Announcement.model_validate_json(said)
-    process.wait()
+    os.waitpid(pid, 0)
     with log.open("rb") as file:
         file.seek(before)
         words = file.read().decode("utf-8", "replace").rpartition("error: ")[2].strip()
     raise StackError(words or logs.tail(log))
+
+
+def _spawn(command: list[str], log: Path, announce: int) -> int:
+    """Start `command` in a session of its own, logging to `log`, with descriptor `announce` open in it."""
+    os.set_inheritable(announce, True)
+    with log.open("ab") as output, Path(os.devnull).open("rb") as null:
+        actions = [(os.POSIX_SPAWN_DUP2, null.fileno(), 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, output.fileno(), target) for target in (1, 2)]
+        return os.posix_spawn(
+            command[0], command, supervisor_environment(), file_actions=actions, setsid=True
+        )
 
 
 def stack_state(data_dir: Path) -> StackState | None:
@@ -106,7 +106,7 @@ def stop_stack(data_dir: Path, seconds: float = _STOP_SECONDS) -> bool:
         return False
     if holder:
         os.kill(holder, signal.SIGTERM)
-    if _released(lock, seconds):
+    if _released(lock, seconds) and (not holder or wait_ended(holder, 5.0)):
         return True
     if holder:
         os.kill(holder, signal.SIGKILL)

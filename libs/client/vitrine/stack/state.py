@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -170,12 +171,28 @@ def kill_leftovers(state: StackState | None) -> list[int]:
     for part in state.parts.values() if state else ():
         if part.pid is None or part.created is None:
             continue
-        try:
-            process = psutil.Process(part.pid)
-            if abs(process.create_time() - part.created) < 1:
-                process.kill()
-                process.wait(10)
-                killed.append(part.pid)
-        except psutil.NoSuchProcess:
+        created = created_at(part.pid)
+        if created is None or abs(created - part.created) > 1 or ended(part.pid):
             continue
+        os.kill(part.pid, signal.SIGKILL)
+        wait_ended(part.pid, 10)
+        killed.append(part.pid)
     return killed
+
+
+def ended(pid: int) -> bool:
+    """Whether process `pid` is over. A zombie is: not every container has somebody who reaps."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True
+
+
+def wait_ended(pid: int, seconds: float) -> bool:
+    """Wait for the end of `pid`; return False when it still runs after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not ended(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
