@@ -1,0 +1,114 @@
+"""Wiring of the runner."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from vitrine_common.leases import reap_forever
+from vitrine_common.service import Platform, run_service
+from vitrine_engine import Engine, Isolation
+from vitrine_engine.process import ProcessEngine
+from vitrine_runner.bundles import Bundles
+from vitrine_runner.cancellation import Cancellation
+from vitrine_runner.dispatch import Dispatcher
+from vitrine_runner.execution import Desk
+from vitrine_runner.handlers import make_routers
+from vitrine_runner.repository import Runs
+from vitrine_runner.settings import RunnerSettings
+from vitrine_runner.workers import WorkerPool
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the runner until SIGTERM or SIGINT."""
+    settings = RunnerSettings()
+    run_service("runner", make_routers(gpu=settings.takes_gpu_runs), partial(use, settings=settings))
+
+
+@asynccontextmanager
+async def use(
+    platform: Platform, settings: RunnerSettings, engine: Engine | None = None
+) -> AsyncIterator[None]:
+    """Wire the runner's parts to a connected platform and let them work within the block.
+
+    Args:
+        platform: the connections.
+        settings: of this host.
+        engine: where user code runs, closed with the block; the process engine without it.
+    """
+    async with AsyncExitStack() as parts:
+        parts.enter_context(_own_directory(settings.state_dir))
+        engine = engine or ProcessEngine(settings.state_dir / "engine")
+        parts.push_async_callback(engine.aclose)
+        _announce(await engine.probe(), settings)
+        bundles = Bundles(settings.state_dir / "bundles", platform.blobs, settings.bundle_cache_bytes)
+        await asyncio.to_thread(bundles.open)
+        parts.push_async_callback(bundles.aclose)
+        pool = WorkerPool(engine, bundles, platform.settings.environments_dir, settings)
+        parts.push_async_callback(pool.aclose)
+        work = platform.work
+        runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
+        folder = settings.state_dir / "runs"
+        desk = Desk(runs, pool, platform.blobs, platform.bus, folder, settings.retry_seconds)
+        dispatcher = Dispatcher(desk, settings.slots)
+        parts.push_async_callback(dispatcher.close, settings.stop_seconds)
+        context = platform.bus.broker.context
+        context.set_global("dispatcher", dispatcher)
+        context.set_global("cancellation", Cancellation(runs, platform.bus))
+        context.set_global("pool", pool)
+        platform.background(reap_forever(runs.queue, dispatcher.requeue, work.reap_seconds), "reaper")
+        platform.background(pool.tend_forever(), "worker pool")
+        yield
+
+
+@contextmanager
+def _own_directory(path: Path) -> Iterator[None]:
+    """Make the state directory, keep other runners out of it, and clear what a killed one left."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o755)
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            message = f"{path} belongs to another runner; give this one its own VITRINE_RUNNER_STATE_DIR"
+            raise RuntimeError(message) from error
+        shutil.rmtree(path / "runs", ignore_errors=True)
+        yield
+        shutil.rmtree(path / "runs", ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _announce(isolation: Isolation, settings: RunnerSettings) -> None:
+    """Say what keeps the runs of strangers apart on this machine, and loudly what does not."""
+    log.info(
+        "sandboxes: %s with %s namespaces, %s user ids, memory by %s, processes by %s, cpu by %s, "
+        "seccomp %s, private directories by %s",
+        isolation.engine,
+        ", ".join(isolation.namespaces),
+        isolation.user_ids,
+        isolation.memory,
+        isolation.processes,
+        isolation.cpu,
+        "on" if isolation.seccomp else "OFF",
+        isolation.work_directory,
+        extra={
+            "slots": settings.slots,
+            "gpu": settings.takes_gpu_runs,
+            "memory_bytes": settings.memory_bytes,
+        },
+    )
+    for warning in isolation.warnings:
+        log.warning("ISOLATION: %s", warning)
+    for bind in settings.binds:
+        log.warning("every sandbox sees %s at %s%s", bind.source, bind.target, " (writable)" * bind.writable)

@@ -1,0 +1,50 @@
+"""Ending runs that are no longer wanted, whether they wait or work."""
+
+from __future__ import annotations
+
+import logging
+
+from vitrine_common.bus import Bus
+from vitrine_common.documents import RunRequest
+from vitrine_common.messages import RunCancelling
+from vitrine_common.states import RUN
+from vitrine_runner.live import tell_end
+from vitrine_runner.repository import Runs
+
+log = logging.getLogger(__name__)
+
+
+class Cancellation:
+    """Cancels runs wherever they are.
+
+    Args:
+        runs: where the wish is written down.
+        bus: carries it to the host that works on the run.
+    """
+
+    def __init__(self, runs: Runs, bus: Bus) -> None:
+        self._runs = runs
+        self._bus = bus
+
+    async def cancel_run(self, run_id: str) -> None:
+        """Cancel one run; one that is over stays as it is. Raises NotFound."""
+        await self._cancel(await self._runs.request(run_id))
+
+    async def cancel_link(self, link_id: str) -> None:
+        """Cancel every run of a share link that waits or works."""
+        number = 0
+        async for request in self._runs.unfinished_of_link(link_id):
+            await self._cancel(request)
+            number += 1
+        if number:
+            log.info("link revoked", extra={"link": link_id, "runs": number})
+
+    async def _cancel(self, request: RunRequest) -> None:
+        run = await self._runs.cancel(request)
+        if run is None:
+            return
+        if RUN.is_final(run.state):
+            await tell_end(self._bus, run)
+        else:
+            # Written down already: should this be lost, the holder's next heartbeat sees it.
+            await self._bus.tell(RunCancelling(run_id=run.id))

@@ -1,0 +1,31 @@
+"""What ends a run other than well, as the runner sees it."""
+
+from __future__ import annotations
+
+from vitrine_common.errors import VitrineError
+from vitrine_common.states import Reason
+
+
+class RunFault(Exception):
+    """A run cannot go on.
+
+    Args:
+        reason: whose fault it is; only `PLATFORM_ERROR` is tried again.
+        message: a sentence for the person who started the run.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def as_fault(error: Exception) -> RunFault:
+    """Return `error` as a fault; what is nobody else's is the platform's."""
+    if isinstance(error, RunFault):
+        return error
+    if isinstance(error, VitrineError):
+        return RunFault(Reason.PLATFORM_ERROR, error.message)
+    return RunFault(
+        Reason.PLATFORM_ERROR, "The platform failed while it worked on this run; see the runner's log."
+    )

@@ -1,0 +1,71 @@
+"""What the runner does when a message arrives."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Annotated, Any
+
+from faststream import BaseMiddleware, Context
+from faststream.nats import NatsRouter
+from faststream.nats.annotations import NatsMessage
+
+from vitrine_common.bus import Poison, on, on_live
+from vitrine_common.errors import NotFound
+from vitrine_common.messages import Envelope, LinkRevoked, RunCancel, RunCancelling, RunStart
+from vitrine_runner.cancellation import Cancellation
+from vitrine_runner.dispatch import Dispatcher
+
+TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
+TheCancellation = Annotated[Cancellation, Context("cancellation")]
+
+
+class Gate(BaseMiddleware[Any, Any]):
+    """Lets the next message be fetched only when a slot is free; this one is acknowledged by then."""
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - the base class names them
+        exc_val: BaseException | None = None,  # noqa: ARG002
+        exc_tb: TracebackType | None = None,  # noqa: ARG002
+    ) -> bool | None:
+        """Wait for a slot."""
+        dispatcher: Dispatcher = self.context.get("dispatcher")
+        await dispatcher.until_free()
+        return False
+
+
+def make_routers(*, gpu: bool) -> list[NatsRouter]:
+    """Return the handlers of one process; `gpu` says whether it takes runs that need a GPU."""
+    starts, wishes = NatsRouter(middlewares=(Gate,)), NatsRouter()
+    for device in ("cpu", "gpu") if gpu else ("cpu",):
+        on(starts, "runner", f"run.start.{device}")(run_start)
+    on(wishes, "runner", "run.cancel", concurrency=8)(run_cancel)
+    on(wishes, "runner", "link.revoked")(link_revoked)
+    on_live(wishes, "run.cancelling")(run_cancelling)
+    return [starts, wishes]
+
+
+async def run_start(envelope: Envelope[RunStart], message: NatsMessage, dispatcher: TheDispatcher) -> None:
+    """Claim the run; acknowledged once the claim is durable, for from then on its lease keeps it alive."""
+    try:
+        await dispatcher.start(envelope.payload.run_id, message.in_progress)
+    except NotFound as error:
+        raise Poison(error.message) from error
+
+
+async def run_cancel(envelope: Envelope[RunCancel], cancellation: TheCancellation) -> None:
+    """Cancel a waiting run, or have its holder stop it."""
+    try:
+        await cancellation.cancel_run(envelope.payload.run_id)
+    except NotFound as error:
+        raise Poison(error.message) from error
+
+
+async def link_revoked(envelope: Envelope[LinkRevoked], cancellation: TheCancellation) -> None:
+    """Cancel what was asked for by a link that is no longer valid."""
+    await cancellation.cancel_link(envelope.payload.link_id)
+
+
+async def run_cancelling(envelope: Envelope[RunCancelling], dispatcher: TheDispatcher) -> None:
+    """Stop the run if it is worked on here."""
+    dispatcher.cancel(envelope.payload.run_id)

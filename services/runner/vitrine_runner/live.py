@@ -1,0 +1,102 @@
+"""News of one run while it happens: states at once, printed text a few times a second, in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import logging
+
+from vitrine_common.bus import Bus
+from vitrine_common.documents import Run
+from vitrine_common.messages import RunProgress
+from vitrine_common.states import RunState
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.1
+PIECE_CHARACTERS = 8_000
+"""Most text in one message; of a flood, the end is shown."""
+TOTAL_CHARACTERS = 400_000
+"""Most text that is sent live for one run; the end of the log is kept with the run."""
+TAIL_BYTES = 16_000
+
+
+async def tell_end(bus: Bus, run: Run) -> None:
+    """Tell whoever watches that a run is over; for runs that ended without being worked on."""
+    feed = LiveFeed(bus, run.id)
+    await feed.state(run.state, run.message)
+
+
+class LiveFeed:
+    """What whoever watches a run sees.
+
+    Args:
+        bus: where news goes; losing some harms nobody.
+        run_id: whose news.
+    """
+
+    def __init__(self, bus: Bus, run_id: str) -> None:
+        self._bus = bus
+        self._run_id = run_id
+        self._state = RunState.QUEUED
+        self._pending = ""
+        self._fraction: float | None = None
+        self._message = ""
+        self._left = TOTAL_CHARACTERS
+        self._tail = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def state(self, state: RunState, message: str = "") -> None:
+        """Tell that the run entered `state`."""
+        self._flush()
+        await self._settled()
+        self._state = state
+        await self._tell(RunProgress(run_id=self._run_id, state=state, message=message))
+
+    def printed(self, data: bytes) -> None:
+        """Take what the program printed."""
+        self._tail = (self._tail + data)[-TAIL_BYTES:]
+        if self._left > 0:
+            self._pending += self._decoder.decode(data)
+            self._pending = self._pending[-PIECE_CHARACTERS:]
+            self._schedule()
+
+    def progressed(self, fraction: float, message: str) -> None:
+        """Take how far the program says that it is."""
+        self._fraction, self._message = fraction, message[:500]
+        self._schedule()
+
+    @property
+    def tail(self) -> str:
+        """The end of what was printed."""
+        return self._tail.decode(errors="replace").replace("\0", "�")
+
+    def _schedule(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        text, self._pending = self._pending[: self._left], ""
+        self._left -= len(text)
+        news = RunProgress(
+            run_id=self._run_id, state=self._state, fraction=self._fraction, message=self._message, log=text
+        )
+        task = asyncio.create_task(self._tell(news))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _settled(self) -> None:
+        if self._sending:
+            await asyncio.gather(*self._sending)
+
+    async def _tell(self, news: RunProgress) -> None:
+        try:
+            await self._bus.tell(news)
+        except Exception:
+            log.debug("news lost", exc_info=True)

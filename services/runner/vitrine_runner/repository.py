@@ -1,0 +1,173 @@
+"""The only code that writes runs: every change is one compare-and-set with the facts that follow from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from vitrine_common.clock import utcnow
+from vitrine_common.documents import Run, RunRequest
+from vitrine_common.errors import Conflict, NotFound
+from vitrine_common.leases import WorkQueue
+from vitrine_common.messages import Message, RunFinished, RunStart
+from vitrine_common.states import RUN, Reason, RunState
+from vitrine_common.store import Database
+
+log = logging.getLogger(__name__)
+
+_ACTIVE = sorted(RUN.active)
+_UNFINISHED = [RunState.QUEUED, *_ACTIVE]
+_BATCH = 200
+
+
+class Runs:
+    """Requests (read) and runs (written).
+
+    Args:
+        database: opened as the runner.
+        holder: names this process in leases.
+        lease_seconds: a lease's life.
+        max_attempts: how often a run is begun at most.
+    """
+
+    def __init__(self, database: Database, holder: str, lease_seconds: float, max_attempts: int) -> None:
+        self._requests = database.collection(RunRequest)
+        self._runs = database.collection(Run)
+        self._holder = holder
+        self._max_attempts = max_attempts
+        self.queue: WorkQueue[Run] = WorkQueue(self._runs, RUN, holder, lease_seconds)
+
+    async def request(self, run_id: str) -> RunRequest:
+        """Return what was asked for; raises NotFound."""
+        return await self._requests.get(run_id)
+
+    async def take(self, request: RunRequest) -> Run | None:
+        """Make the run ours, in `starting`; None when it is over or somebody else's."""
+        ours = {"runner": self._holder, "started_at": utcnow()}
+        run = await self.queue.enlist(_new_run(request).model_copy(update=ours), RunState.STARTING)
+        return run or await self.queue.claim(request.id, RunState.STARTING, ours)
+
+    async def expire(self, request: RunRequest) -> Run | None:
+        """End a run that waited for too long; None when it does not wait."""
+        message = "No worker was free before the request expired; run it again."
+        await self._create(request)
+        return await self.settle(request.id, RunState.QUEUED, RunState.EXPIRED, Reason.EXPIRED, message)
+
+    async def _create(self, request: RunRequest) -> None:
+        try:
+            await self._runs.insert(_new_run(request))
+        except Conflict:
+            return
+
+    async def note_running(self, run: Run) -> Run:
+        """Show that the model computes; raises StaleState when the lease was lost."""
+        return await self.queue.advance(run, RunState.RUNNING)
+
+    async def note_saving(self, run: Run) -> Run:
+        """Show that outputs are being stored; raises StaleState when the lease was lost."""
+        return await self.queue.advance(run, RunState.SAVING, through=(RunState.RUNNING,))
+
+    async def finish(self, run: Run, state: RunState, changes: Mapping[str, Any]) -> Run:
+        """Enter a final state and tell it, in one step; raises StaleState when the lease was lost."""
+        fact = _fact(run, state, changes.get("reason"))
+        through = (RunState.RUNNING, RunState.SAVING) if state is RunState.SUCCEEDED else ()
+        changes = {**changes, "finished_at": utcnow()}
+        return await self.queue.advance(run, state, changes, [fact], through=through)
+
+    async def give_back(self, run: Run, request: RunRequest, *, counted: bool) -> Run:
+        """Put a run that we hold back into the queue; `counted` says whether the attempt counts."""
+        changes = {**_AFRESH, "attempt": run.attempt if counted else run.attempt - 1}
+        again = RunStart(run_id=run.id, device=request.device)
+        return await self.queue.advance(run, RunState.QUEUED, changes, [again])
+
+    def may_retry(self, run: Run) -> bool:
+        """Whether a run that the platform failed may be begun once more."""
+        return run.attempt < self._max_attempts
+
+    async def requeue(self, run: Run) -> Run | None:
+        """Decide what becomes of a run whose holder died; None when it has moved on."""
+        if run.cancel_requested:
+            return await self.settle(run.id, run.state, RunState.CANCELLED, Reason.CANCELLED, _WAS_CANCELLED)
+        if not self.may_retry(run):
+            message = (
+                f"The worker that ran this stopped {run.attempt} times without a result; ask the operator."
+            )
+            return await self.settle(run.id, run.state, RunState.FAILED, Reason.PLATFORM_ERROR, message)
+        request = await self.request(run.id)
+        again = RunStart(run_id=run.id, device=request.device)
+        return await self.queue.settle(run.id, run.state, RunState.QUEUED, _AFRESH, [again])
+
+    async def settle(
+        self, run_id: str, source: RunState, target: RunState, reason: Reason, message: str
+    ) -> Run | None:
+        """End a run that nobody holds and tell it; None when it has moved on."""
+        run = await self._runs.find_one({"_id": run_id})
+        if run is None:
+            return None
+        changes = {"reason": reason, "message": message, "finished_at": utcnow()}
+        fact = _fact(run, target, reason)
+        return await self.queue.settle(run_id, source, target, changes, [fact])
+
+    async def cancel(self, request: RunRequest) -> Run | None:
+        """Cancel a waiting run, or write down that a working one shall end; None when it is over.
+
+        The run that comes back is either cancelled or has `cancel_requested`.
+        """
+        await self._create(request)
+        for _ in range(3):  # it may begin, or return to the queue, between the two looks
+            done = await self.settle(
+                request.id, RunState.QUEUED, RunState.CANCELLED, Reason.CANCELLED, _WAS_CANCELLED
+            )
+            if done is not None:
+                return done
+            working = {"_id": request.id, "state": {"$in": _ACTIVE}}
+            asked = await self._runs.update(working, {"cancel_requested": True, "updated_at": utcnow()})
+            if asked is not None:
+                return asked
+            run = await self._runs.find_one({"_id": request.id})
+            if run is None:
+                raise NotFound(f"there is no run {request.id}")
+            if RUN.is_final(run.state):
+                return None
+        raise Conflict(f"run {request.id} keeps changing; try again")
+
+    async def unfinished_of_link(self, link_id: str) -> AsyncIterator[RunRequest]:
+        """Yield the requests of a link that still wait or work."""
+        batch: list[RunRequest] = []
+        async for request in self._requests.each({"link_id": link_id}, _BATCH):
+            batch.append(request)
+            if len(batch) == _BATCH:
+                for open_request in await self._unfinished(batch):
+                    yield open_request
+                batch = []
+        for open_request in await self._unfinished(batch):
+            yield open_request
+
+    async def _unfinished(self, requests: list[RunRequest]) -> list[RunRequest]:
+        if not requests:
+            return []
+        ids = [request.id for request in requests]
+        known = await self._runs.find({"_id": {"$in": ids}}, limit=len(ids))
+        over = {run.id for run in known if run.state not in _UNFINISHED}
+        return [request for request in requests if request.id not in over]
+
+
+_WAS_CANCELLED = "The run was cancelled."
+_AFRESH = {"cold": None, "started_at": None, "runner": None}
+
+
+def _new_run(request: RunRequest) -> Run:
+    return Run(
+        id=request.id,
+        created_at=request.created_at,
+        version_id=request.version_id,
+        version_digest=request.version_digest,
+        owner_id=request.owner_id,
+        link_id=request.link_id,
+        visitor_id=request.visitor_id,
+    )
+
+
+def _fact(run: Run, state: RunState, reason: Reason | None) -> Message:
+    return RunFinished(run_id=run.id, version_id=run.version_id, state=state, reason=reason)
