@@ -39,15 +39,15 @@ class Desk:
     def environments(self) -> Path:
         return self.root / "environments"
 
-    async def start(self) -> subprocess.Popen[bytes]:
-        """Start a builder and wait until it is ready."""
-        return await asyncio.to_thread(self._start)
+    async def start(self, service: str = "builder") -> subprocess.Popen[bytes]:
+        """Start a service and wait until it is ready."""
+        return await asyncio.to_thread(self._start, service)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, service: str) -> subprocess.Popen[bytes]:
         reading, writing = os.pipe()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "vitrine_builder"],
+                [sys.executable, "-m", f"vitrine_{service}"],
                 env={**os.environ, **self.environment, "VITRINE_READY_FD": str(writing)},
                 pass_fds=(writing,),
                 stdout=log,

@@ -1,4 +1,4 @@
-"""A bus, a database and a bucket for builds alone."""
+"""A bus, a database and a bucket for one module, and service processes on them."""
 
 from __future__ import annotations
 
