@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ pathlib.Path("weights.json").write_text("[1, 2]")
 
 
 @pytest.fixture(scope="module")
-async def training(desk: Desk) -> AsyncIterator[Desk]:
+async def training(desk: Desk) -> Desk:
     desk.environment |= {
         "VITRINE_TRAINER_STATE_DIR": str(desk.root / "trainer"),
         "VITRINE_TRAINER_LOOK_SECONDS": "0.2",
