@@ -114,7 +114,7 @@ class ProcessEngine:
         self._sandboxes[spec.id] = sandbox
         try:
             await sandbox.connect(self._setup(spec))
-        except asyncio.CancelledError:
+        except BaseException:
             await sandbox.stop()
             raise
         return sandbox

@@ -97,8 +97,8 @@ class ProcessSandbox:
                 await self._loop.sock_sendall(self._control, json.dumps(setup).encode())
                 answer = await self._loop.sock_recv(self._control, CONTROL_BYTES)
             ready = json.loads(answer)
-            if ready["is"] != "ready" or ready["protocol"] != PROTOCOL:
-                raise StartError(f"the harness speaks protocol {ready.get('protocol')}, not {PROTOCOL}")
+            if not isinstance(ready, dict) or ready["is"] != "ready" or ready["protocol"] != PROTOCOL:
+                raise ValueError(f"the harness does not speak protocol {PROTOCOL}")
         except (OSError, ValueError, KeyError, TimeoutError) as error:
             await asyncio.sleep(0.05)
             said = self._stderr.decode(errors="replace").strip() or str(error) or "it did not answer"
@@ -266,11 +266,12 @@ class ProcessSandbox:
         """Kill the sandbox and wait until it is dead."""
         if not self._exited.is_set():
             # The inner init first: its death takes all others along, and only then the launcher ends.
-            for pid in descendants(self._process.pid)[1:2]:
+            inner = descendants(self._process.pid)[1:2]
+            for pid in inner:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(KILL_SECONDS):
+                async with asyncio.timeout(KILL_SECONDS if inner else 0):
                     await self._exited.wait()
             self._process.kill()
             self._group.kill()
