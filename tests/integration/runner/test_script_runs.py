@@ -58,7 +58,12 @@ out = pathlib.Path("results"); out.mkdir()
 
     assert run.state is RunState.SUCCEEDED, run
     fake, seen = sorted(run.outputs, key=lambda output: output.filename or "")
-    assert (seen.name, seen.type, seen.media_type, seen.filename) == ("output", "image", "image/png", "seen.png")
+    assert (seen.name, seen.type, seen.media_type, seen.filename) == (
+        "output",
+        "image",
+        "image/png",
+        "seen.png",
+    )
     assert seen.digest is not None
     assert await site.blobs.get_bytes(seen.digest, 1000) == PNG
     assert (fake.type, fake.media_type) == ("file", "text/plain")
@@ -169,9 +174,7 @@ async def test_an_idle_worker_is_stopped(site: Site) -> None:
 
 async def test_versions_share_a_host_and_the_least_used_makes_room(site: Site) -> None:
     host = await site.start(memory_bytes=600 << 20)
-    digests = [
-        await site.script(f"print({number})", resources={"memory": "256Mi"}) for number in range(3)
-    ]
+    digests = [await site.script(f"print({number})", resources={"memory": "256Mi"}) for number in range(3)]
     runs = [await site.run(digest) for digest in digests]
     assert [value_of(run) for run in runs] == ["0\n", "1\n", "2\n"]
     assert {worker.need.version_digest for worker in host.pool.workers} == set(digests[1:])
