@@ -72,9 +72,17 @@ class Demo:
         return answer
 
     def up(self) -> dict[str, Any]:
-        """Start the stack and return its state."""
+        """Start the stack, unless an earlier demo left it running, and return its state."""
         with self.step("up", "start NATS, database, S3 and five services"):
-            return self.vitrine("up", "--detach", "--data-dir", str(DATA))
+            try:
+                return self.state()
+            except DemoFailed:
+                self.vitrine("up", "--detach", "--data-dir", str(DATA))
+                return self.state()
+
+    def state(self) -> dict[str, Any]:
+        """Return what runs; raises DemoFailed unless all of it is healthy."""
+        return self.vitrine("status", "--data-dir", str(DATA))
 
     def down(self) -> None:
         """Stop the stack; nothing of it keeps running."""
@@ -122,7 +130,7 @@ def get(url: str, token: str) -> dict[str, Any]:
 
 def workers(state: dict[str, Any]) -> list[int]:
     """Return the sandboxes that the runner has, from the process table."""
-    runner = psutil.Process(state["pids"]["runner"])
+    runner = psutil.Process(state["parts"]["runner"]["pid"])
     return [child.pid for child in runner.children() if child.name() in {"bwrap", "bubblewrap"}]
 
 
