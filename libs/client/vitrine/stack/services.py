@@ -96,9 +96,8 @@ def service_environment(
     environment.setdefault("VITRINE_API_PUBLIC_URL", addresses.api_url)
     if name == "api":
         environment.setdefault("VITRINE_API_SECRET_KEY", secrets.api_secret_key)
-    if name in {"builder", "runner", "trainer"}:
-        environment[f"VITRINE_{name.upper()}_STATE_DIR"] = str(data / name)
     if name in {"runner", "trainer"}:
+        environment[f"VITRINE_{name.upper()}_STATE_DIR"] = str(data / name)
         environment[f"VITRINE_{name.upper()}_ENGINE"] = resolve_engine(settings.engine)
     if name == "builder":
         environment |= uv_environment(base)
@@ -125,7 +124,7 @@ def service_program(name: str, settings: StackSettings, environment: Mapping[str
 
 def make_folders(data_dir: Path) -> None:
     """Create what the services expect to find."""
-    for name in ("environments", "builder", "runner", "trainer", "logs"):
+    for name in ("environments", "runner", "trainer", "logs"):
         (data_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
 

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Entry point of every image: runs one service, and keeps its ready line where the health check looks.
+set -eu
+exec 3>/tmp/ready
+export VITRINE_READY_FD=3
+exec python -m "vitrine_$1"
