@@ -10,7 +10,7 @@ import pytest
 
 from sandboxes import SMALL, perform
 from vitrine_engine import InputFile, OutputSpec, Reason, SandboxSpec, ScriptModel, StartError
-from vitrine_engine.process import ProcessEngine, run
+from vitrine_engine.process import ProcessEngine, run, sandbox
 
 HARNESS = """#!{python}
 import json, os, re, socket, struct, sys, threading, time
@@ -80,10 +80,10 @@ class Impostor:
         self.launcher.chmod(0o755)
         if self.engine is None:
             self.engine = ProcessEngine(self.directory / "state", bwrap=str(self.launcher))
-        sandbox = await self.engine.start(SandboxSpec(id="impostor", limits=SMALL))
-        await sandbox.load(ScriptModel())
+        victim = await self.engine.start(SandboxSpec(id="impostor", limits=SMALL))
+        await victim.load(ScriptModel())
         ran = await perform(
-            sandbox,
+            victim,
             "true",
             wall_seconds=0.5,
             outputs=(OutputSpec(pattern="x", name="o"),),
@@ -92,8 +92,8 @@ class Impostor:
         reason = ran.outcome.reason
         assert ran.outcome.message or reason is None
         if reason is Reason.SANDBOX_VIOLATION:
-            assert not sandbox.alive
-        await sandbox.stop()
+            assert not victim.alive
+        await victim.stop()
         return reason
 
 
@@ -101,6 +101,7 @@ class Impostor:
 async def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Impostor]:
     monkeypatch.setattr(run, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(run, "CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr(sandbox, "KILL_SECONDS", 0.2)
     found = Impostor(tmp_path)
     yield found
     if found.engine is not None:

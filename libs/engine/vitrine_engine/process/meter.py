@@ -58,6 +58,7 @@ class Meter:
         self._limit = memory_bytes
         self._peak = 0
         self._kills = 0
+        self._closed = False
         self._watch: asyncio.Task[None] | None = None
         if group.memory_bytes() is None:
             self._watch = asyncio.get_running_loop().create_task(self._watch_memory())
@@ -84,15 +85,18 @@ class Meter:
 
     def peak_bytes(self) -> int | None:
         """Largest memory use seen since `reset_peak`."""
-        return self._group.peak_bytes() or self._peak or None
+        return (None if self._closed else self._group.peak_bytes()) or self._peak or None
 
     def out_of_memory_kills(self) -> int:
         """How many processes were killed at the memory limit."""
-        kills = self._group.out_of_memory_kills()
+        kills = None if self._closed else self._group.out_of_memory_kills()
         return self._kills if kills is None else kills
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching and keep the last figures: the groups are about to be removed."""
+        self._kills = self.out_of_memory_kills()
+        self._peak = self.peak_bytes() or 0
+        self._closed = True
         if self._watch is not None:
             self._watch.cancel()
 

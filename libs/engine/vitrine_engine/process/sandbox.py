@@ -304,6 +304,7 @@ class ProcessSandbox:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._process.wait()
+        self.meter.close()
         self._exited.set()
         for ended in self._ended.values():
             ended.set()
@@ -317,7 +318,6 @@ class ProcessSandbox:
             self._on_stderr()
         self._loop.remove_reader(self._process.stderr.fileno())
         self._process.stderr.close()
-        self.meter.close()
         self._group.kill()
         for _ in range(500):
             if self._group.remove():
