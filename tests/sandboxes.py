@@ -200,9 +200,9 @@ def _make_environment(target: Path, packages: tuple[str, ...]) -> None:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert uv, "uv belongs to the development group"
     found = {"UV_FIND_LINKS": links} if (links := os.environ.get("PIP_FIND_LINKS")) else {}
+    install = [uv, "pip", "install", "--quiet", "--only-binary", ":all:", "--python", sys.executable]
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--only-binary", ":all:", "--python", sys.executable, "--target", site]
-        + list(packages),
+        [*install, "--target", str(site), *packages],
         check=True,
         env={**os.environ, **found},
     )

@@ -23,7 +23,11 @@ IMAGE = {
 LABELS = ["top left", "top right", "bottom left", "bottom right"]
 OUTPUTS = [
     {"name": "where", "type": "label", "tensor": {"labels": LABELS}},
-    {"name": "bars", "type": "labels", "tensor": {"name": "scores", "labels": LABELS, "softmax": True, "top": 2}},
+    {
+        "name": "bars",
+        "type": "labels",
+        "tensor": {"name": "scores", "labels": LABELS, "softmax": True, "top": 2},
+    },
     {"name": "raw", "type": "json", "tensor": {"name": "scores"}},
     {"name": "position", "type": "number", "tensor": {"name": "scores", "argmax": True}},
 ]
@@ -45,7 +49,12 @@ def bomb(side: int) -> bytes:
         return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
 
     header = struct.pack("!IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 async def quarters(bench: Bench, environment: Path, models: Path) -> Sandbox:
@@ -71,7 +80,7 @@ async def test_an_image_becomes_labels(
     label, bars = ran.values["where"], ran.values["bars"]
     assert (label["label"], label["index"]) == ("top right", 1)
     assert label["score"] == pytest.approx(1.0, abs=0.1)
-    assert [bar["label"] for bar in bars][0] == "top right"
+    assert bars[0]["label"] == "top right"
     assert len(bars) == 2
     assert bars[0]["score"] == pytest.approx(0.475, abs=0.05)
     assert ran.values["position"] == 1
@@ -110,7 +119,7 @@ async def test_a_bad_image_is_invalid_and_named(
     assert message in outcome.message
 
 
-SUM_INPUTS = [
+SUM_INPUTS: list[dict[str, Any]] = [
     {"name": "left", "type": "json", "tensor": {"name": "a"}},
     {"name": "right", "type": "number", "default": 1, "required": False, "tensor": None},
 ]

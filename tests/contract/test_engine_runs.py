@@ -28,7 +28,9 @@ from vitrine_engine import (
 
 async def test_command_gets_its_arguments_directory_and_environment(bench: Bench) -> None:
     sandbox = await bench.script({"where/a.txt": "x"}, env={"FROM_SPEC": "1", "BOTH": "spec"})
-    code = "import os,sys,json;print(json.dumps([sys.argv[1:],os.getcwd(),dict(os.environ),sys.stdin.read()]))"
+    code = (
+        "import os,sys,json;print(json.dumps([sys.argv[1:],os.getcwd(),dict(os.environ),sys.stdin.read()]))"
+    )
     ran = await perform(
         sandbox,
         *python(code),
@@ -102,7 +104,9 @@ async def test_output_arrives_while_the_program_runs(bench: Bench) -> None:
 async def test_files_come_in_and_outputs_go_out(bench: Bench, tmp_path: Path) -> None:
     source = tmp_path / "large.bin"
     source.write_bytes(bytes(range(256)) * 8192)
-    sandbox = await bench.script({"run.sh": "#!/bin/sh\ncat in/a.txt > out/copy.txt; cp big.bin out/deep/er.bin"})
+    sandbox = await bench.script(
+        {"run.sh": "#!/bin/sh\ncat in/a.txt > out/copy.txt; cp big.bin out/deep/er.bin"}
+    )
     ran = await perform(
         sandbox,
         "sh",
@@ -255,7 +259,7 @@ async def test_closing_the_iterator_ends_the_run(bench: Bench) -> None:
         async for event in events:
             assert isinstance(event, Log)
             break
-    assert (await perform(sandbox, "sh", "-c", "ps 2>/dev/null; ls /proc | grep -c '^[0-9]'")).outcome.reason is None
+    assert (await perform(sandbox, "true")).outcome.reason is None
     assert (await sandbox.usage()).processes <= 4
 
 
@@ -280,7 +284,13 @@ subprocess.run([sys.executable, "-c", "import vitrine_metrics as m; m.log(2, los
 
 @pytest.mark.parametrize("asked", [True, False])
 async def test_metrics_come_from_lines_of_json_when_asked(bench: Bench, asked: bool) -> None:
-    lines = '{"step": 4, "loss": 0.1, "note": "x"}\n{"metric": "f1", "value": 0.9}\nplain\n{broken\n{"progress": 1}\n'
+    lines = """\
+{"step": 4, "loss": 0.1, "note": "x"}
+{"metric": "f1", "value": 0.9}
+plain
+{broken
+{"progress": 1}
+"""
     ran = await perform(await bench.script({"l": lines}), "cat", "l", metrics=asked)
     expected = [(4, {"loss": 0.1}), (None, {"f1": 0.9})] if asked else []
     assert [(item.step, dict(item.values)) for item in ran.metrics] == expected
@@ -378,7 +388,12 @@ async def test_usage_grows_with_use(bench: Bench) -> None:
     sandbox = await bench.script()
     before = await sandbox.usage()
     assert before.memory_bytes > 0
-    code = "x = bytearray(60_000_000); open('f','wb').write(bytes(5_000_000)); print('up'); import time; time.sleep(600)"
+    code = """
+import time
+x = bytearray(60_000_000)
+open("f", "wb").write(bytes(5_000_000))
+time.sleep(600)
+"""
     running = asyncio.ensure_future(perform(sandbox, *python(code), id="use"))
     while (during := await sandbox.usage()).disk_bytes < 5_000_000:
         await asyncio.sleep(0.05)
@@ -402,4 +417,3 @@ print((time.process_time() - cpu) / (time.monotonic() - began))
 """
     ran = await perform(sandbox, *python(code))
     assert float(ran.stdout) < 0.75
-

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,8 @@ import ctypes, errno, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):
     ctypes.set_errno(0)
-    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(item) for item in (arguments + (0,) * 6)[:6]])
+    padded = (arguments + (0,) * 6)[:6]
+    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(item) for item in padded])
     return errno.errorcode.get(ctypes.get_errno(), "done") if result < 0 else "done"
 """
 
@@ -35,15 +35,42 @@ async def look(bench: Bench, code: str) -> object:
     return json.loads(ran.stdout)
 
 
-async def test_the_host_is_out_of_sight(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_host_is_out_of_sight(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VITRINE_TEST_SECRET", SECRET)
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
-    paths = [str(secret), "/root", "/home", "/var", "/run", "/sys", "/etc/shadow", "/mnt", "/boot", os.getcwd()]
+    paths = [
+        str(secret),
+        "/root",
+        "/home",
+        "/var",
+        "/run",
+        "/sys",
+        "/etc/shadow",
+        "/mnt",
+        "/boot",
+        str(Path.cwd()),
+    ]
     found = await look(bench, f"print(json.dumps([p for p in {paths} if os.path.exists(p)]))")
     assert found == []
     top = await look(bench, "print(json.dumps(sorted(os.listdir('/'))))")
-    expected = {"bin", "bundle", "dev", "env", "etc", "lib", "opt", "proc", "sbin", "tmp", "usr", "vitrine", "work"}
+    expected = {
+        "bin",
+        "bundle",
+        "dev",
+        "env",
+        "etc",
+        "lib",
+        "opt",
+        "proc",
+        "sbin",
+        "tmp",
+        "usr",
+        "vitrine",
+        "work",
+    }
     assert isinstance(top, list)
     assert set(top) - {"lib32", "lib64", "libx32"} == expected
     everything = await look(
@@ -64,12 +91,14 @@ async def test_the_host_is_out_of_sight(bench: Bench, tmp_path: Path, monkeypatc
 async def test_nothing_shared_can_be_written(bench: Bench) -> None:
     code = """
 found = []
-for place in ("/", "/usr", "/env", "/bundle", "/opt/python", "/etc", "/dev", "/vitrine", "/vitrine/harness", "/proc/sys/kernel"):
+places = "/ /usr /env /bundle /opt/python /etc /dev /vitrine /vitrine/harness /proc/sys/kernel"
+files = "/bundle/w /env/pyvenv.cfg /vitrine/harness/shims/conda /etc/passwd /proc/sys/kernel/hostname"
+for place in places.split():
     try:
         open(place + "/x", "w").close()
         found.append(place)
     except OSError: pass
-for file in ("/bundle/w", "/env/pyvenv.cfg", "/vitrine/harness/shims/conda", "/etc/passwd", "/proc/sys/kernel/hostname"):
+for file in files.split():
     try:
         os.chmod(file, 0o777)
         found.append(file)
@@ -109,7 +138,8 @@ shutil.rmtree("d"); os.rename("kept", "gone")
 async def test_no_capability_is_left_and_none_can_be_had(bench: Bench) -> None:
     code = """
 status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
-print(json.dumps([status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")]))
+keys = "CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp"
+print(json.dumps([status[key] for key in keys.split()]))
 """
     assert await look(bench, code) == ["0" * 16] * 5 + ["1", "2"]
     code = """
@@ -215,7 +245,9 @@ opened = []
 for name in ("mem", "environ", "maps", "root", "cwd", "fd", "fdinfo", "exe", "ns/mnt", "map_files"):
     path = f"/proc/1/{name}"
     try:
-        os.readlink(path) if name in ("root", "cwd", "exe", "ns/mnt") else os.listdir(path) if name in ("fd", "fdinfo", "map_files") else open(path).read(1)
+        if name in ("root", "cwd", "exe", "ns/mnt"): os.readlink(path)
+        elif name in ("fd", "fdinfo", "map_files"): os.listdir(path)
+        else: open(path).read(1)
         opened.append(name)
     except OSError: pass
 for number in range(1, 65):
@@ -232,7 +264,8 @@ async def test_signals_reach_nobody_else(bench: Bench) -> None:
     sandbox = await bench.script(max_runs=2)
     other = await bench.script()
     victims = [
-        asyncio.ensure_future(perform(place, "sh", "-c", "sleep 1; echo survived")) for place in (sandbox, other)
+        asyncio.ensure_future(perform(place, "sh", "-c", "sleep 1; echo survived"))
+        for place in (sandbox, other)
     ]
     code = """
 import os, signal, time
@@ -314,7 +347,9 @@ mkfifo out/fifo; ln -s /dev/zero out/zero; ln -s /nowhere out/broken
 python -c 'import socket; socket.socket(socket.AF_UNIX).bind("out/socket")'
 echo fine > out/fine; ln -s /etc etc
 """
-    specs = tuple(OutputSpec(pattern=item) for item in ("out", "out/**/*", "etc/*", "etc/passwd", "out/real/*"))
+    specs = tuple(
+        OutputSpec(pattern=item) for item in ("out", "out/**/*", "etc/*", "etc/passwd", "out/real/*")
+    )
     ran = await perform(sandbox, "sh", "-c", command, outputs=specs)
     assert ran.outcome.reason is None
     assert ran.files == {"out/fine": b"fine\n"}
@@ -346,5 +381,8 @@ async def test_a_sparse_file_of_a_terabyte_is_too_large(bench: Bench) -> None:
 
 
 async def test_shared_python_is_only_readable(bench: Bench) -> None:
-    code = "print(json.dumps([os.access(sys.base_prefix, os.W_OK), os.access(os.__file__, os.W_OK), sys.prefix]))"
+    code = """
+writable = [os.access(path, os.W_OK) for path in (sys.base_prefix, os.__file__)]
+print(json.dumps([*writable, sys.prefix]))
+"""
     assert await look(bench, code) == [False, False, "/env"]

@@ -90,7 +90,9 @@ async def test_a_stopped_sandbox_leaves_nothing(tmp_path: Path) -> None:
 
 def test_sandboxes_die_with_a_killed_service_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with subprocess.Popen([sys.executable, "-c", SERVICE, state], stdout=subprocess.PIPE, text=True) as service:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE, state], stdout=subprocess.PIPE, text=True
+    ) as service:
         assert service.stdout is not None
         launcher = int(service.stdout.readline())
         pids = descendants(launcher)
@@ -216,7 +218,11 @@ def test_an_ordinary_user_has_an_engine_too(tmp_path: Path) -> None:
 def _python_for_everyone() -> str:
     """A Python that users other than root can execute, and of this one's version."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    candidates = [os.path.realpath(sys.executable), f"/usr/local/bin/python{version}", f"/usr/bin/python{version}"]
+    candidates = [
+        os.path.realpath(sys.executable),
+        f"/usr/local/bin/python{version}",
+        f"/usr/bin/python{version}",
+    ]
     for candidate in candidates:
         command = [candidate, "-c", "import asyncio, ctypes"]
         try:

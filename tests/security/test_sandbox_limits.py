@@ -52,8 +52,10 @@ async def test_forks_without_end_stay_within_their_number(bench: Bench, command:
     "code",
     [
         "x = []\nwhile True: x.append(bytearray(8_000_000))",
-        "import os\nif os.fork() == 0:\n x = []\n while True: x.append(bytearray(8_000_000))\n"
-        "else: raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]) != 0)",
+        (
+            "import os\nif os.fork() == 0:\n x = []\n while True: x.append(bytearray(8_000_000))\n"
+            "else: raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]) != 0)"
+        ),
         "f = open('/dev/shm/f', 'wb')\nwhile True: f.write(bytes(8_000_000)); f.flush()",
     ],
     ids=["itself", "child", "shared memory"],
@@ -103,7 +105,8 @@ async def test_a_flood_of_metrics_is_only_noise(bench: Bench) -> None:
     code = """
 import os
 metrics = os.open(os.environ["VITRINE_METRICS"], os.O_WRONLY)
-for junk in (b"\\0" * 4096, b"x" * 100_000 + b"\\n", b'{"a": 1e999}\\n', b"[" * 9000 + b"\\n", b'{"step": [], "a": 1}\\n'):
+long = b"x" * 100_000 + b"\\n"
+for junk in (b"\\0" * 4096, long, b'{"a": 1e999}\\n', b"[" * 9000 + b"\\n", b'{"step": [], "a": 1}\\n'):
     os.write(metrics, junk)
 os.unlink(os.environ["VITRINE_METRICS"])
 """

@@ -28,7 +28,9 @@ while True:
     threading.Thread(target=lambda: [None for _ in iter(lambda: run.recv(65536), b"")], daemon=True).start()
     {evil}
 """
-FILE = 'run.sendall(frame({{"is": "file", "kind": "output", "name": {name}, "size": {size}, "outputs": ["o"]}}'
+FILE = (
+    'run.sendall(frame({{"is": "file", "kind": "output", "name": {name}, "size": {size}, "outputs": ["o"]}}'
+)
 
 LIES = {
     "no frame": 'run.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n" * 100)',
@@ -132,7 +134,8 @@ async def test_a_harness_cannot_claim_a_cancellation(impostor: Impostor) -> None
 
 
 @pytest.mark.parametrize(
-    "first", ['b"nonsense"', 'b"[]"', 'b"{}"', '{"is": "ready", "protocol": 99}', '{"is": "hello", "protocol": 1}']
+    "first",
+    ['b"nonsense"', 'b"[]"', 'b"{}"', '{"is": "ready", "protocol": 99}', '{"is": "hello", "protocol": 1}'],
 )
 async def test_a_harness_that_greets_wrongly_does_not_start(tmp_path: Path, first: str) -> None:
     launcher = tmp_path / "launcher"

@@ -96,9 +96,7 @@ class ProcessSandbox:
             async with asyncio.timeout(START_SECONDS):
                 await self._loop.sock_sendall(self._control, json.dumps(setup).encode())
                 answer = await self._loop.sock_recv(self._control, CONTROL_BYTES)
-            ready = json.loads(answer)
-            if not isinstance(ready, dict) or ready["is"] != "ready" or ready["protocol"] != PROTOCOL:
-                raise ValueError(f"the harness does not speak protocol {PROTOCOL}")
+            _check_greeting(answer)
         except (OSError, ValueError, KeyError, TimeoutError) as error:
             await asyncio.sleep(0.05)
             said = self._stderr.decode(errors="replace").strip() or str(error) or "it did not answer"
@@ -339,3 +337,10 @@ class ProcessSandbox:
                 if ended is not None:
                     ended.set()
         await self.destroy()
+
+
+def _check_greeting(answer: bytes) -> None:
+    """Refuse anything but a harness that is ready and of this version; raises `ValueError`."""
+    ready = json.loads(answer)
+    if not isinstance(ready, dict) or ready.get("is") != "ready" or ready.get("protocol") != PROTOCOL:
+        raise ValueError(f"the harness does not speak protocol {PROTOCOL}")
