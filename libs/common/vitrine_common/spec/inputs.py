@@ -28,7 +28,7 @@ class InputBase(Section):
     """One sentence shown under the field."""
     required: bool | None = None
     """Whether a value must be given; without it, true unless there is a default."""
-    flag: str | bool | None = Field(default=None, max_length=100)
+    flag: Annotated[str, Field(max_length=100)] | bool | None = None
     """Flag that carries the value; true is `--name`, false is none. Flag models have one by default."""
     destination: FilePath | None = None
     """File in the working directory that the value is written to before the command runs."""
