@@ -114,7 +114,8 @@ class Site:
             "VITRINE_READY_FD": str(writing),
         }
         with (self.root / "runner.log").open("ab") as log:
-            process = subprocess.Popen(
+            process = await asyncio.to_thread(
+                subprocess.Popen,
                 [sys.executable, "-m", "vitrine_runner"],
                 env={**os.environ, **known, **environment},
                 stdout=log,
@@ -123,8 +124,8 @@ class Site:
             )
         self.processes.append(process)
         os.close(writing)
-        with open(reading) as ready:
-            line = await asyncio.to_thread(ready.readline)
+        line = await asyncio.to_thread(os.read, reading, 100)
+        os.close(reading)
         assert line, (self.root / "runner.log").read_text()[-3000:]
         return process
 

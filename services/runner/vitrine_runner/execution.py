@@ -120,7 +120,8 @@ class Execution:
             except Exception:
                 log.exception("the run is left to the reaper", extra={"run": self.run_id})
             finally:
-                await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+                if self._folder.exists():
+                    await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _heard(self, run: Run) -> None:
         """Notice a cancellation whose message was lost."""

@@ -29,6 +29,7 @@ def own_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 async def servers_of_runs(
+    *,
     tmp_path_factory: pytest.TempPathFactory,
     own_nats: str,
     mongo_url: str,
