@@ -96,11 +96,16 @@ class Desk:
         folder = self.environments / ".builder/layers"
         return {entry.name: entry.stat().st_ino for entry in folder.iterdir()}
 
-    def stop(self) -> None:
-        for process in self.processes:
+    async def stop(self) -> list[int]:
+        """Stop every builder politely; return how each exited. Killed ones are forgotten."""
+        living, self.processes = [each for each in self.processes if each.poll() is None], []
+        for process in living:
             process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            process.kill()
-            process.wait()
+        return [await asyncio.to_thread(_wait, process) for process in living]
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(30)
+    process.kill()
+    return process.wait()

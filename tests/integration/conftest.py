@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 
@@ -70,7 +69,7 @@ async def desk(
     store = Database(mongo, "api", bus)
     desk = Desk(root, environment, bus, blobs, store, root / "builder.log")
     yield desk
-    await asyncio.to_thread(desk.stop)
+    await desk.stop()
     store.close()
     await blobs.aclose()
     await bus.broker.stop()

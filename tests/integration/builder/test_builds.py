@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,9 +20,11 @@ from vitrine_common.messages import BuildStart, EnvironmentRequest, seal
 from vitrine_common.states import BuildState
 
 
-@pytest.fixture(scope="module", autouse=True)
-async def builder(desk: Desk) -> subprocess.Popen[bytes]:
-    return await desk.start()
+@pytest.fixture(autouse=True)
+async def builder(desk: Desk) -> None:
+    """Let a builder be there, whatever the test before did to its own."""
+    if not desk.processes:
+        await desk.start()
 
 
 @pytest.fixture
@@ -212,9 +213,7 @@ async def test_two_builders_make_one_lock_once(desk: Desk) -> None:
 
 
 async def test_a_build_whose_builder_is_killed_is_completed_by_another(desk: Desk) -> None:
-    for process in desk.processes:
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 30) == 0, desk.log.read_text()
+    await desk.stop()
     doomed = await desk.start()
     build_id = await desk.request("numpy==2.4.6\n")
     # Long enough in any weather: unpacked, and compiling its many files.
@@ -232,15 +231,13 @@ async def test_a_build_whose_builder_is_killed_is_completed_by_another(desk: Des
 
 
 async def test_a_stopped_builder_gives_its_build_back_at_once(desk: Desk) -> None:
-    desk.processes[-1].send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(desk.processes[-1].wait, 30) == 0, desk.log.read_text()
+    await desk.stop()
     # What the killed one left is swept once its last child is gone, which may not be yet.
     there_before = list((desk.environments / ".builder/drafts").glob("builder_*"))
-    leaving = await desk.start()
+    await desk.start()
     build_id = await desk.request("scipy==1.17.0\n")
     await desk.until(build_id, lambda build: build.step in {"download", "unpack", "compile"})
-    leaving.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(leaving.wait, 30) == 0, desk.log.read_text()
+    assert await desk.stop() == [0], desk.log.read_text()
     build = await desk.until(build_id, lambda build: build.state is BuildState.QUEUED)
     assert build.attempt == 0
     drafts = desk.environments / ".builder/drafts"
