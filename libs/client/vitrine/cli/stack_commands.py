@@ -16,7 +16,7 @@ from vitrine.stack.state import StackState
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where the stack keeps everything.  [default: ~/.local/share/vitrine]"),
+    typer.Option("--data-dir", help="Where the stack keeps everything; else ~/.local/share/vitrine."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
