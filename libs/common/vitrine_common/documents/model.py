@@ -130,4 +130,5 @@ class ShareLink(Document):
     expires_at: datetime | None = None
     max_runs: int | None = None
     runs_used: int = 0
+    last_run_at: datetime | None = None
     revoked_at: datetime | None = None

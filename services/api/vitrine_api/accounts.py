@@ -1,0 +1,84 @@
+"""Accounts: logging in, and coming to be by an invite."""
+
+from __future__ import annotations
+
+import re
+
+from vitrine_api.credentials import hash_secret
+from vitrine_api.passwords import Passwords, check_password
+from vitrine_api.repository import Accounts
+from vitrine_common.documents import User
+from vitrine_common.errors import Conflict, Gone, Invalid, Problem, Unauthenticated
+from vitrine_common.ids import new_id
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,37}[a-z0-9])?")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+RESERVED = frozenset(
+    {"admin", "api", "login", "logout", "models", "s", "settings", "signup", "static", "vitrine"}
+)
+
+
+class Registry:
+    """Knows who has an account.
+
+    Args:
+        accounts: where they are kept.
+        passwords: how passwords are hashed.
+    """
+
+    def __init__(self, accounts: Accounts, passwords: Passwords) -> None:
+        self._accounts = accounts
+        self._passwords = passwords
+
+    async def authenticate(self, login: str, password: str) -> User:
+        """Return the account of an e-mail address or name and its password.
+
+        Raises Unauthenticated, after the same time and with the same words whether the account exists or not.
+        """
+        user = await self._accounts.user_by_login(login)
+        right = await self._passwords.verify(password, user.password_hash if user else None)
+        if user is None or not right:
+            raise Unauthenticated("the e-mail address or the password is wrong")
+        await self._accounts.record(user.id, "login", user.id)
+        return user
+
+    async def sign_up(self, code: str, email: str, name: str, password: str) -> User:
+        """Return a new account made by an invite. Raises Invalid, Gone, Conflict."""
+        email, name = email.strip().lower(), name.strip().lower()
+        check_account(email, name)
+        check_password(password)
+        invite = await self._accounts.open_invite(hash_secret(code))
+        if invite is None:
+            raise Gone("this invite does not exist, was used, or has expired; ask for another")
+        if invite.email is not None and invite.email != email:
+            raise _field("email", f"the invite is for {invite.email}")
+        hashed = await self._passwords.hash(password)
+        user = User(id=new_id("user"), email=email, name=name, password_hash=hashed)
+        if not await self._accounts.use_invite(invite, user.id):
+            raise Gone("this invite was used a moment ago; ask for another")
+        try:
+            await self._accounts.users.insert(user)
+        except Conflict:
+            await self._accounts.release_invite(invite, user.id)
+            raise Conflict(
+                "this e-mail address or name is taken", (Problem("name", "this name or address is taken"),)
+            ) from None
+        await self._accounts.record(invite.invited_by, "account.created", user.id)
+        return user
+
+
+def check_account(email: str, name: str) -> None:
+    """Raise Invalid unless `email` looks like an address and `name` can be an owner's name."""
+    problems = []
+    if not _EMAIL.fullmatch(email):
+        problems.append(Problem("email", "is no e-mail address"))
+    if not _NAME.fullmatch(name):
+        problems.append(Problem("name", "take 1 to 39 lower-case letters, digits and inner dashes"))
+    elif name in RESERVED:
+        problems.append(Problem("name", f"`{name}` is reserved; take another"))
+    if problems:
+        raise Invalid("; ".join(f"{item.field}: {item.message}" for item in problems), tuple(problems))
+
+
+def _field(field: str, message: str) -> Invalid:
+    return Invalid(f"{field}: {message}", (Problem(field, message),))

@@ -1,0 +1,131 @@
+"""Wiring of the api: the web application, its lifespan, and the server around it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from vitrine_api.errors import problem_response
+from vitrine_api.handlers import make_router
+from vitrine_api.middleware import BodyLimit, Identity, SecureHeaders, Shield
+from vitrine_api.routes import accounts, blobs, links, monitor, runs, status, training, versions
+from vitrine_api.services import Services, wire
+from vitrine_api.settings import ApiSettings
+from vitrine_common.errors import VitrineError
+from vitrine_common.service import Platform, announce_ready, make_platform
+from vitrine_common.telemetry import configure_logging, configure_tracing
+
+log = logging.getLogger(__name__)
+
+API_ROUTERS = (
+    accounts.router,
+    blobs.router,
+    versions.router,
+    runs.router,
+    links.router,
+    training.router,
+    monitor.router,
+    status.router,
+)
+
+
+def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
+    """Return the application over an unconnected platform; its lifespan connects and closes it."""
+    services = wire(platform, settings)
+    platform.bus.broker.include_router(make_router(services.versions))
+    app = FastAPI(
+        title="Vitrine",
+        version="1",
+        description="Share a trained model as a link, without giving it away.",
+        lifespan=_lifespan(services),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.state.services = services
+    for router in API_ROUTERS:
+        app.include_router(router)
+    for kind in (VitrineError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(Shield)
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(SecureHeaders, https=settings.secure_cookies)
+    app.add_middleware(Identity)
+    return app
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    return problem_response(error)
+
+
+def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    platform = services.platform
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        broker = platform.bus.broker
+        try:
+            await platform.start()
+            await services.hub.open(platform.bus.client)
+            await broker.start()
+            platform.background(services.sweep_forever(), "sweep")
+            yield
+        finally:
+            services.hub.close()
+            await platform.stop()
+            await broker.stop()
+
+    return lifespan
+
+
+class Server(uvicorn.Server):
+    """Says that it is ready once it listens, and ends streams before it waits for open requests."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening."""
+        await super().startup(sockets)
+        if self.started:
+            announce_ready(self._services.platform.settings)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let open requests end, close the platform."""
+        self._services.hub.close()
+        await super().shutdown(sockets)
+
+
+def make_server(platform: Platform, settings: ApiSettings) -> Server:
+    """Return the server of the application, not running yet."""
+    app = create_app(platform, settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
+    return Server(config, app.state.services)
+
+
+def main() -> None:
+    """Run the api until SIGTERM or SIGINT."""
+    configure_logging("api")
+    configure_tracing("api")
+    make_server(make_platform("api"), ApiSettings()).run()

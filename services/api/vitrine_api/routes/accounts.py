@@ -1,0 +1,162 @@
+"""Logging in, tokens, invites, sign-up."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from vitrine_api.dependencies import App, Pages, Who, address_of
+from vitrine_api.durations import parse_lifetime
+from vitrine_api.policy import ALL_SCOPES
+from vitrine_api.resources import AccountOut, InviteOut, Listed, TokenOut, invite_out, token_out
+from vitrine_common.clock import after, utcnow
+from vitrine_common.documents import Scope
+
+router = APIRouter(prefix="/api/v1", tags=["accounts"])
+
+Short = Annotated[str, Field(max_length=200)]
+
+
+class Strict(BaseModel):
+    """A body without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LoginIn(Strict):
+    """Credentials."""
+
+    email: Short
+    password: Short
+    label: Short = "command line"
+
+
+class LoginOut(BaseModel):
+    """A new token."""
+
+    token: str
+    token_id: str
+    email: str
+    name: str
+    operator: bool
+    expires_at: str | None
+
+
+class TokenIn(Strict):
+    """A wish for a token."""
+
+    label: Short
+    scopes: list[Scope] = Field(default=list(ALL_SCOPES), min_length=1)
+    expires: str | None = Field(default="90d", max_length=20)
+
+
+class InviteIn(Strict):
+    """A wish for an invite."""
+
+    email: Short | None = None
+    expires: str = Field(default="7d", max_length=20)
+
+
+class SignupIn(Strict):
+    """A wish for an account."""
+
+    code: Short
+    email: Short
+    name: Short
+    password: str = Field(max_length=1000)
+
+
+class SignupOut(BaseModel):
+    """A new account with a token."""
+
+    id: str
+    email: str
+    name: str
+    token: str
+
+
+@router.post("/login")
+async def login(body: LoginIn, request: Request, app: App) -> LoginOut:
+    """Exchange e-mail address (or name) and password for a token."""
+    app.logins.take(f"address:{address_of(request)}", f"email:{body.email.strip().lower()}")
+    user = await app.registry.authenticate(body.email, body.password)
+    expires_at = after(app.settings.token_seconds)
+    token, secret = await app.tokens.issue(user, body.label, ALL_SCOPES, expires_at)
+    return LoginOut(
+        token=secret,
+        token_id=token.id,
+        email=user.email,
+        name=user.name,
+        operator=user.operator,
+        expires_at=expires_at.isoformat(),
+    )
+
+
+@router.post("/logout", status_code=204)
+async def logout(who: Who, app: App) -> None:
+    """Revoke the token, or end the session, that this request comes with."""
+    if who.token_id is not None:
+        await app.tokens.drop(who, who.token_id)
+    elif who.session is not None:
+        await app.sessions.end(who.session)
+
+
+@router.get("/whoami")
+async def whoami(who: Who) -> AccountOut:
+    """Say who asks."""
+    user = who.user
+    scopes = sorted(who.scopes)
+    return AccountOut(id=user.id, email=user.email, name=user.name, operator=user.operator, scopes=scopes)
+
+
+@router.get("/tokens")
+async def tokens(who: Who, app: App, paging: Pages) -> Listed[TokenOut]:
+    """List one's tokens, without their secrets."""
+    page = await app.tokens.page(who, paging.limit, paging.after)
+    return Listed(items=[token_out(token) for token in page.items], next=page.next)
+
+
+@router.post("/tokens", status_code=201)
+async def create_token(body: TokenIn, who: Who, app: App) -> TokenOut:
+    """Make a token; its secret is shown this once."""
+    expires_at = utcnow() + parse_lifetime(body.expires) if body.expires else None
+    token, secret = await app.tokens.create(who, body.label, body.scopes, expires_at)
+    return token_out(token, secret)
+
+
+@router.delete("/tokens/{token_id}", status_code=204)
+async def revoke_token(token_id: str, who: Who, app: App) -> None:
+    """Revoke a token at once."""
+    await app.tokens.revoke(who, token_id)
+
+
+@router.get("/invites")
+async def invites(who: Who, app: App, paging: Pages) -> Listed[InviteOut]:
+    """List invites (operators)."""
+    page = await app.invites.page(who, paging.limit, paging.after)
+    return Listed(items=[invite_out(invite) for invite in page.items], next=page.next)
+
+
+@router.post("/invites", status_code=201)
+async def create_invite(body: InviteIn, who: Who, app: App) -> InviteOut:
+    """Make an invite (operators); its code is shown this once."""
+    invite, code = await app.invites.create(who, body.email, parse_lifetime(body.expires))
+    return invite_out(invite, code, app.settings.base_url)
+
+
+@router.delete("/invites/{invite_id}", status_code=204)
+async def withdraw_invite(invite_id: str, who: Who, app: App) -> None:
+    """Withdraw an invite (operators)."""
+    await app.invites.withdraw(who, invite_id)
+
+
+@router.post("/accounts", status_code=201)
+async def sign_up(body: SignupIn, request: Request, app: App) -> SignupOut:
+    """Make an account by an invite."""
+    app.logins.take(f"address:{address_of(request)}")
+    user = await app.registry.sign_up(body.code, body.email, body.name, body.password)
+    expires_at = after(app.settings.token_seconds)
+    _, secret = await app.tokens.issue(user, "first login", ALL_SCOPES, expires_at)
+    return SignupOut(id=user.id, email=user.email, name=user.name, token=secret)

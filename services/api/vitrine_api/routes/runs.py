@@ -1,0 +1,150 @@
+"""Runs by accounts."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from vitrine_api.dependencies import App, Pages, Prefer, Ref, Who, wait_seconds
+from vitrine_api.models import parse_reference
+from vitrine_api.policy import Action, Principal, require
+from vitrine_api.resources import Listed, RunOut, run_out
+from vitrine_api.run_bodies import run_values
+from vitrine_api.runs import RunRecord
+from vitrine_api.services import Services
+from vitrine_api.streams import blob_response, event_stream, json_events
+from vitrine_common.documents import Output, Version
+from vitrine_common.errors import NotFound
+
+router = APIRouter(prefix="/api/v1", tags=["runs"])
+
+RUN_BODY = {
+    "requestBody": {
+        "description": "Values by input name. In a form: `input.NAME` for values and files.",
+        "content": {
+            "application/json": {"schema": {"type": "object", "properties": {"inputs": {"type": "object"}}}},
+            "multipart/form-data": {"schema": {"type": "object"}},
+        },
+    }
+}
+Index = Annotated[int, Query(ge=0, le=10_000, description="Which of several files of that name.")]
+
+
+@router.post(
+    "/versions/{owner}/{name}/{version}/runs",
+    status_code=202,
+    openapi_extra=RUN_BODY,
+    responses={200: {"model": RunOut, "description": "Finished within `Prefer: wait=N`."}},
+)
+async def start(  # noqa: PLR0917 - FastAPI passes a route's arguments by name
+    reference: Ref, request: Request, response: Response, who: Who, app: App, prefer: Prefer = None
+) -> RunOut:
+    """Run a version; 202 as soon as the request is stored."""
+    version = await app.models.version(who, reference)
+    require(who, Action.RUN, version)
+    app.run_starts.take(f"account:{who.id}")
+    async with run_values(request, version) as values:
+        record = await app.runs.start(who, version, values)
+    record = await waited(app, who, record, prefer, response)
+    return run_out(who, record, version=version)
+
+
+async def waited(
+    app: Services, principal: Principal, record: RunRecord, prefer: str | None, response: Response
+) -> RunRecord:
+    """Wait as long as the client prefers; sets the status and the headers of the answer."""
+    seconds = wait_seconds(prefer, app.settings.prefer_wait_seconds)
+    if seconds:
+        response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+        record = await app.runs.follow(principal, record.request.id).wait(seconds)
+    response.status_code = 200 if record.final else 202
+    return record
+
+
+@router.get("/runs")
+async def runs(
+    who: Who, app: App, paging: Pages, version: Annotated[str | None, Query(max_length=200)] = None
+) -> Listed[RunOut]:
+    """List the runs of one's versions, or of one version; those of visitors without their content."""
+    only = await app.models.version(who, parse_reference(version)) if version else None
+    page = await app.runs.page(who, paging.limit, paging.after, only)
+    versions = await app.models.versions_by_ids([item.request.version_id for item in page.items])
+    items = [run_out(who, item, version=versions.get(item.request.version_id)) for item in page.items]
+    return Listed(items=items, next=page.next)
+
+
+@router.get("/runs/{run_id}")
+async def run(run_id: str, who: Who, app: App) -> RunOut:
+    """Show a run."""
+    record = await app.runs.get(who, run_id)
+    return run_out(who, record, version=await version_of(app, record))
+
+
+@router.get("/runs/{run_id}/events", response_class=StreamingResponse)
+async def events(run_id: str, who: Who, app: App) -> StreamingResponse:
+    """Follow a run to its end (server-sent events)."""
+    record = await app.runs.get(who, run_id)
+    # News carry what the run prints, which is its content.
+    require(who, Action.OPEN, record.request)
+    version = await version_of(app, record)
+    encode = json_events(partial(run_out, who, version=version))
+    return await event_stream(app.runs.follow(who, run_id), encode)
+
+
+@router.get("/runs/{run_id}/outputs/{name}")
+async def output(run_id: str, name: str, who: Who, app: App, index: Index = 0) -> Response:
+    """Return the bytes of an output that is a file."""
+    return await output_response(app, who, run_id, name, index)
+
+
+@router.get("/runs/{run_id}/inputs/{name}")
+async def input_file(run_id: str, name: str, who: Who, app: App) -> Response:
+    """Return the bytes of an input that is a file."""
+    return await input_response(app, who, run_id, name)
+
+
+@router.post("/runs/{run_id}/cancel", status_code=202)
+async def cancel(run_id: str, who: Who, app: App) -> RunOut:
+    """Ask for a run to be stopped; the answer shows it as it is now."""
+    record = await app.runs.cancel(who, run_id)
+    return run_out(who, record, version=await version_of(app, record))
+
+
+async def version_of(app: Services, record: RunRecord) -> Version | None:
+    """Return the version of a run that was checked already."""
+    return (await app.models.versions_by_ids([record.request.version_id])).get(record.request.version_id)
+
+
+async def output_response(
+    app: Services, principal: Principal, run_id: str, name: str, index: int, *, download: bool = False
+) -> Response:
+    """Return the bytes of a run's output. Raises NotFound, Denied."""
+    record = await app.runs.get(principal, run_id)
+    require(principal, Action.OPEN, record.request)
+    outputs = record.run.outputs if record.run else []
+    found = find_output(outputs, name, index)
+    return await blob_response(
+        app.platform.blobs, found.digest or "", found.media_type, found.filename, download=download
+    )
+
+
+def find_output(outputs: list[Output], name: str, index: int) -> Output:
+    """Return the file among `outputs`. Raises NotFound."""
+    named = [output for output in outputs if output.name == name]
+    if index >= len(named) or named[index].digest is None:
+        raise NotFound(f"there is no file output `{name[:80]}` (or not yet)")
+    return named[index]
+
+
+async def input_response(app: Services, principal: Principal, run_id: str, name: str) -> Response:
+    """Return the bytes of a run's input. Raises NotFound, Denied."""
+    record = await app.runs.get(principal, run_id)
+    require(principal, Action.OPEN, record.request)
+    value = json.loads(record.request.inputs).get(name)
+    if not (isinstance(value, dict) and set(value) == {"digest", "size", "media_type", "filename"}):
+        raise NotFound(f"there is no file input `{name[:80]}`")
+    return await blob_response(app.platform.blobs, value["digest"], value["media_type"], value["filename"])

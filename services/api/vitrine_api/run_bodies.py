@@ -1,0 +1,77 @@
+"""Reading the inputs of a run from a request: JSON, or a form with files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+
+from vitrine_api.run_inputs import SentExample, SentFile
+from vitrine_common.documents import Version
+from vitrine_common.errors import Invalid, Problem
+from vitrine_common.spec import Spec
+
+MAX_FIELDS = 400
+VALUE = "input."
+EXAMPLE = "example."
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+@asynccontextmanager
+async def run_values(request: Request, version: Version) -> AsyncIterator[dict[str, Any]]:
+    """Yield the values by input name; files of a form are closed afterwards. Raises Invalid."""
+    if request.headers.get("content-type", "").startswith(_FORMS):
+        async with request.form(max_files=100, max_fields=MAX_FIELDS, max_part_size=2 << 20) as form:
+            yield form_values(form, version)
+    else:
+        yield _json_values(await request.body())
+
+
+def _json_values(body: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is not JSON: {error}") from None
+    if not isinstance(read, dict) or set(read) - {"inputs"} or not isinstance(read.get("inputs", {}), dict):
+        message = 'the body must be `{"inputs": {"NAME": VALUE}}`'
+        raise Invalid(message, (Problem("inputs", message),))
+    return dict(read.get("inputs", {}))
+
+
+def form_values(form: FormData, version: Version) -> dict[str, Any]:
+    """Return the values of a form: `input.NAME`, `example.NAME` (an index), `inputs` (a JSON object).
+
+    Where a file is sent as well as an example chosen, the file wins.
+    """
+    values: dict[str, Any] = {}
+    for key, given in form.multi_items():
+        if key == "inputs" and isinstance(given, str):
+            values |= _json_values(b'{"inputs":' + given.encode() + b"}")
+        elif key.startswith(EXAMPLE) and isinstance(given, str) and given != "":
+            values.setdefault(key.removeprefix(EXAMPLE), _example(version, key.removeprefix(EXAMPLE), given))
+    for key, given in form.multi_items():
+        name = key.removeprefix(VALUE)
+        if not key.startswith(VALUE):
+            continue
+        if isinstance(given, UploadFile):
+            if given.filename:  # a file field that was left empty is sent without a name
+                kind = given.content_type or ""
+                values[name] = SentFile(given.file, given.size or 0, given.filename, kind)
+        elif given != "" or name not in values:
+            values[name] = given
+    return values
+
+
+def _example(version: Version, name: str, index: str) -> Any:
+    spec = Spec.model_validate(version.spec)
+    examples = next(
+        (list(getattr(item, "examples", [])) for item in spec.effective_inputs() if item.name == name), []
+    )
+    if not (index.isascii() and index.isdigit() and int(index[:6]) < len(examples)):
+        message = f"`{name}` has no example {index[:20]}"
+        raise Invalid(message, (Problem(f"inputs.{name}", message),))
+    return SentExample(str(examples[int(index)]))

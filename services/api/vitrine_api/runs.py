@@ -1,0 +1,191 @@
+"""Runs: accepted durably, followed, cancelled. What becomes of them is the runner's to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vitrine_api.policy import Action, Member, Principal, Visitor, require
+from vitrine_api.progress import Follower, Hub
+from vitrine_api.repository import Page, Repository, page_of
+from vitrine_api.run_inputs import RunInputs
+from vitrine_api.settings import ApiSettings
+from vitrine_common.bus import Bus
+from vitrine_common.clock import after as time_after
+from vitrine_common.clock import utcnow
+from vitrine_common.documents import Run, RunRequest, ShareLink, Version
+from vitrine_common.errors import Conflict, Gone, Problem, TooMany
+from vitrine_common.ids import new_id
+from vitrine_common.messages import RunCancel, RunStart
+from vitrine_common.states import RUN, RunState, VersionState
+from vitrine_common.telemetry import inject
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A request, and what became of it so far."""
+
+    request: RunRequest
+    run: Run | None
+
+    @property
+    def state(self) -> RunState:
+        """Where it stands; queued while no runner has taken note of it."""
+        return self.run.state if self.run else RunState.QUEUED
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing will change any more."""
+        return RUN.is_final(self.state)
+
+
+class Runs:
+    """Takes run requests and reads what became of them."""
+
+    def __init__(
+        self, repository: Repository, inputs: RunInputs, bus: Bus, hub: Hub, settings: ApiSettings
+    ) -> None:
+        self._links = repository.links
+        self._runs = repository.runs
+        self._inputs = inputs
+        self._bus = bus
+        self._hub = hub
+        self._settings = settings
+
+    async def start(self, member: Member, version: Version, raw: Mapping[str, Any]) -> RunRecord:
+        """Accept a run of a version by an account; it is stored, with its command, when this returns.
+
+        Raises Conflict when the version is not ready, Invalid naming each input that is wrong.
+        """
+        require(member, Action.RUN, version)
+        request = await self._request(version, raw, member.id)
+        await self._accept(request.model_copy(update={"user_id": member.id}))
+        return RunRecord(request, None)
+
+    async def start_by_link(self, visitor: Visitor, version: Version, raw: Mapping[str, Any]) -> RunRecord:
+        """Like `start`, by a link: counts against its quota, and takes nothing when it is refused.
+
+        Raises Gone for a link that was revoked or has expired, TooMany for one that is used up.
+        """
+        require(visitor, Action.RUN, version)
+        check_usable(visitor.link)
+        if visitor.link.max_runs is not None and visitor.link.runs_used >= visitor.link.max_runs:
+            raise TooMany("this link's runs are used up; ask its owner for another")
+        request = await self._request(version, raw, None)
+        request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
+        link = await self._links.take_run(visitor.link)
+        if link is None:
+            raise TooMany("this link's runs are used up; ask its owner for another")
+        try:
+            check_usable(link)
+        except Gone:
+            await self._links.return_run(link)
+            raise
+        # From here on a failure may leave the request stored, so what was counted stays counted.
+        await self._accept(request)
+        await self._stop_if_revoked(request)
+        return RunRecord(request, None)
+
+    async def _stop_if_revoked(self, request: RunRequest) -> None:
+        """Cancel a run whose link was revoked between the check and the insert: the revoker missed it."""
+        link = await self._links.links.get(request.link_id or "")
+        if link.revoked_at is not None:
+            await self._bus.send(RunCancel(run_id=request.id))
+
+    async def _request(self, version: Version, raw: Mapping[str, Any], user_id: str | None) -> RunRequest:
+        check_ready(version)
+        return RunRequest(
+            id=new_id("run"),
+            version_id=version.id,
+            version_digest=version.digest,
+            environment_digest=version.environment_digest or "",
+            owner_id=version.owner_id,
+            inputs=await self._inputs.prepare(version, raw, user_id),
+            expires_at=time_after(self._settings.run_wait_seconds),
+            trace=inject(),
+        )
+
+    async def _accept(self, request: RunRequest) -> None:
+        command = RunStart(run_id=request.id, device=request.device)
+        await self._runs.requests.insert(request, [command])
+
+    async def get(self, principal: Principal, run_id: str) -> RunRecord:
+        """Return a run. Raises NotFound."""
+        request = await self._runs.requests.get(run_id)
+        require(principal, Action.SEE, request)
+        return RunRecord(request, await self._runs.run(run_id))
+
+    async def page(
+        self, member: Member, limit: int, after: str | None, version: Version | None = None
+    ) -> Page[RunRecord]:
+        """Return the runs of the member's versions, by links too, or those of one version."""
+        require(member, Action.SEE, version)
+        where = {"owner_id": member.id} if version is None else {"version_id": version.id}
+        return await self._page(where, limit, after)
+
+    async def page_of_visitor(self, visitor: Visitor, limit: int, after: str | None) -> Page[RunRecord]:
+        """Return this visitor's own runs."""
+        require(visitor, Action.SEE, visitor.link)
+        where = {"link_id": visitor.link.id, "visitor_id": visitor.visitor_id}
+        return await self._page(where, limit, after)
+
+    async def _page(self, where: Mapping[str, Any], limit: int, after: str | None) -> Page[RunRecord]:
+        page = await page_of(self._runs.requests, where, limit, after)
+        runs = await self._runs.runs(request.id for request in page.items)
+        return Page([RunRecord(request, runs.get(request.id)) for request in page.items], page.next)
+
+    def follow(self, principal: Principal, run_id: str) -> Follower[RunRecord]:
+        """Return a follower of a run; it ends with Gone when the link is revoked meanwhile."""
+        link_ids = (principal.link.id,) if isinstance(principal, Visitor) else ()
+
+        async def read() -> RunRecord:
+            if isinstance(principal, Visitor):
+                check_usable(await self._links.links.get(principal.link.id))
+            return await self.get(principal, run_id)
+
+        return Follower(
+            hub=self._hub,
+            ids=(run_id, *link_ids),
+            read=read,
+            mark=lambda record: record.state,
+            is_final=lambda record: record.final,
+            recheck_seconds=self._settings.recheck_seconds,
+        )
+
+    async def cancel(self, principal: Principal, run_id: str) -> RunRecord:
+        """Ask the runner to stop a run; one that has ended stays as it is."""
+        record = await self.get(principal, run_id)
+        require(principal, Action.CHANGE, record.request)
+        if not record.final:
+            await self._bus.send(RunCancel(run_id=run_id))
+        return record
+
+    async def cancel_of_link(self, link: ShareLink) -> None:
+        """Ask the runner to stop whatever waits or works for a link."""
+        requests: Sequence[RunRequest] = await self._runs.recent_of_link(link.id)
+        runs = await self._runs.runs(request.id for request in requests)
+        for request in requests:
+            if not RunRecord(request, runs.get(request.id)).final:
+                await self._bus.send(RunCancel(run_id=request.id))
+
+
+def check_ready(version: Version) -> None:
+    """Raise Conflict, with the build's problem, unless the version can be run."""
+    if version.state is VersionState.READY and version.environment_digest:
+        return
+    if version.state is VersionState.BUILD_FAILED and version.build_problem is not None:
+        problem = version.build_problem
+        raise Conflict(
+            f"{version.reference} cannot be run, its environment could not be made: {problem.message}",
+            (Problem(problem.culprit or "package", problem.message),),
+        )
+    raise Conflict(f"{version.reference} is not ready yet; its environment is being made")
+
+
+def check_usable(link: ShareLink) -> None:
+    """Raise Gone for a link that was revoked or has expired."""
+    if link.revoked_at is not None:
+        raise Gone("this link was revoked by its owner")
+    if link.expires_at is not None and link.expires_at <= utcnow():
+        raise Gone("this link has expired; ask its owner for another")

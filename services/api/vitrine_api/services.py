@@ -1,0 +1,94 @@
+"""The use cases of the api, wired once per process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from vitrine_api.accounts import Registry
+from vitrine_api.health import Health
+from vitrine_api.invites import Invites
+from vitrine_api.links import Links
+from vitrine_api.models import Models
+from vitrine_api.monitoring import Monitoring
+from vitrine_api.passwords import Passwords
+from vitrine_api.progress import Hub
+from vitrine_api.rates import RateLimit
+from vitrine_api.repository import Repository
+from vitrine_api.run_inputs import RunInputs
+from vitrine_api.runs import Runs
+from vitrine_api.sessions import Sessions
+from vitrine_api.settings import ApiSettings
+from vitrine_api.tokens import Tokens
+from vitrine_api.training import Training
+from vitrine_api.uploads import Uploads
+from vitrine_api.versions import Versions
+from vitrine_common.service import Platform
+
+log = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Services:
+    """What routes and handlers call."""
+
+    settings: ApiSettings
+    platform: Platform
+    repository: Repository
+    hub: Hub
+    registry: Registry
+    sessions: Sessions
+    tokens: Tokens
+    invites: Invites
+    uploads: Uploads
+    models: Models
+    versions: Versions
+    runs: Runs
+    links: Links
+    training: Training
+    monitoring: Monitoring
+    health: Health
+    logins: RateLimit
+    run_starts: RateLimit
+
+    async def sweep_forever(self) -> None:
+        """Delete what has expired, every few minutes."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                await self.repository.accounts.sweep()
+                await self.uploads.sweep()
+            except Exception:
+                log.exception("sweep will be tried again")
+
+
+def wire(platform: Platform, settings: ApiSettings) -> Services:
+    """Return the use cases over the platform's connections."""
+    repository, blobs, bus, hub = Repository(platform.database), platform.blobs, platform.bus, Hub()
+    uploads = Uploads(repository.bundles, blobs, settings)
+    models = Models(repository.bundles, blobs)
+    inputs = RunInputs(repository.bundles, models, uploads, blobs)
+    runs = Runs(repository, inputs, bus, hub, settings)
+    return Services(
+        settings=settings,
+        platform=platform,
+        repository=repository,
+        hub=hub,
+        registry=Registry(repository.accounts, Passwords()),
+        sessions=Sessions(repository.accounts, settings.session_seconds),
+        tokens=Tokens(repository.accounts),
+        invites=Invites(repository.accounts),
+        uploads=uploads,
+        models=models,
+        versions=Versions(repository, blobs),
+        runs=runs,
+        links=Links(repository, models, runs),
+        training=Training(repository, blobs, bus, hub, settings),
+        monitoring=Monitoring(repository.scores),
+        health=Health(platform),
+        logins=RateLimit("logins", settings.login_rate),
+        run_starts=RateLimit("runs", settings.run_rate),
+    )

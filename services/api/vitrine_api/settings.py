@@ -1,0 +1,53 @@
+"""Settings of the api (`VITRINE_API_*`)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+DAY = 24 * 3600
+
+
+class ApiSettings(BaseSettings):
+    """What an operator may choose. Sizes in bytes, times in seconds, rates per minute."""
+
+    model_config = SettingsConfigDict(env_prefix="VITRINE_API_")
+
+    host: str = Field(default="127.0.0.1", description="Address that is listened on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port; 0 takes a free one.")
+    public_url: str = Field(
+        default="", description="How people reach the api; printed in links. Without it, host and port."
+    )
+    trusted_proxies: str = Field(
+        default="", description="Addresses of proxies whose X-Forwarded-For is believed, comma-separated."
+    )
+    stop_seconds: int = Field(default=10, ge=1, description="How long open requests may go on at a stop.")
+
+    max_body_bytes: int = Field(default=1 * MIB, description="Largest JSON body or plain form.")
+    max_manifest_bytes: int = Field(default=16 * MIB, description="Largest manifest.")
+    max_run_bytes: int = Field(
+        default=128 * MIB, description="Largest body of a run request, files included."
+    )
+    max_blob_bytes: int = Field(default=128 * MIB, description="Largest file sent through the api.")
+    part_bytes: int = Field(default=32 * MIB, description="Size of an upload's parts.")
+    upload_seconds: int = Field(default=DAY, description="How long an upload may take.")
+
+    session_seconds: int = Field(default=14 * DAY, description="Life of a web login.")
+    token_seconds: int = Field(default=365 * DAY, description="Life of a token made by a login.")
+    run_wait_seconds: int = Field(default=3600, description="How long a run may wait to be begun.")
+    prefer_wait_seconds: float = Field(default=60.0, description="Longest `Prefer: wait=`.")
+    recheck_seconds: float = Field(default=3.0, gt=0, description="Pause between looks at the database.")
+
+    login_rate: int = Field(default=10, ge=1, description="Logins per minute and address, and per e-mail.")
+    run_rate: int = Field(default=240, ge=1, description="Runs per minute and account, or link and address.")
+
+    @property
+    def base_url(self) -> str:
+        """How people reach the api, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether browsers reach the api by https alone."""
+        return self.base_url.startswith("https://")

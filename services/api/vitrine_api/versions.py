@@ -1,0 +1,156 @@
+"""Versions: coming to be, waiting for their environment, being ready or not."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from vitrine_api.manifests import Bundle, check_present, load_bundle, read_bundle, store_manifest
+from vitrine_api.policy import Action, Member, require
+from vitrine_api.repository import Repository
+from vitrine_common.blobs import BlobStore
+from vitrine_common.clock import utcnow
+from vitrine_common.documents import BuildProblem, Lineage, Model, User, Version
+from vitrine_common.errors import Conflict, Invalid, NotFound, Problem
+from vitrine_common.ids import new_id
+from vitrine_common.messages import BuildStart, VersionBuildFailed, VersionReady
+from vitrine_common.spec.model import MODEL_NAME
+from vitrine_common.states import VersionState
+
+log = logging.getLogger(__name__)
+
+
+class Versions:
+    """Makes versions of manifests and moves them through `states.VERSION`."""
+
+    def __init__(self, repository: Repository, blobs: BlobStore) -> None:
+        self._repository = repository
+        self._bundles = repository.bundles
+        self._blobs = blobs
+
+    async def create(self, member: Member, raw: Any, name: str | None) -> tuple[Version, bool]:
+        """Return the version of a manifest, and whether it is new.
+
+        The same manifest under the same name is the same version; one whose build failed is built again.
+        Raises BundleError, SpecError, Invalid.
+        """
+        require(member, Action.CHANGE, None)
+        bundle = read_bundle(raw, runnable=True)
+        model_name = check_model_name(name or bundle.spec.name)
+        await check_present(self._bundles, member.id, bundle.manifest)
+        digest, size = await store_manifest(self._blobs, bundle.manifest)
+        await self._bundles.grant(member.id, digest, size)
+        model = await self._bundles.model_for(member.user, model_name, bundle.spec.description or "")
+        version, is_new = await self._insert(new_id("version"), model, bundle, digest, None)
+        if version.state is VersionState.BUILD_FAILED:
+            version = await self._rebuild(version, bundle)
+        return version, is_new
+
+    async def register(self, version_id: str, manifest_digest: str, trial_id: str) -> None:
+        """Make a version of what a trial made. Idempotent by `version_id`.
+
+        Raises NotFound for an unknown trial, Invalid for a manifest that cannot be a version.
+        """
+        if await self._bundles.version(_id=version_id) is not None:
+            return
+        request = await self._repository.trials.requests.get(trial_id)
+        user = await self._repository.accounts.user(request.owner_id)
+        if user is None:
+            raise NotFound(f"there is no user {request.owner_id}")
+        bundle = await load_bundle(self._blobs, manifest_digest)
+        await self._grant_all(user, bundle)
+        model = await self._bundles.model_for(user, request.model, bundle.spec.description or "")
+        lineage = await self._lineage(trial_id, request.manifest_digest)
+        version, is_new = await self._insert(version_id, model, bundle, manifest_digest, lineage)
+        if not is_new:
+            log.info("trained what was there already", extra={"trial": trial_id, "version": version.id})
+
+    async def _lineage(self, trial_id: str, source_digest: str) -> Lineage:
+        trial = await self._repository.trials.trial(trial_id)
+        return Lineage(
+            trial_id=trial_id,
+            source_digest=source_digest,
+            environment_digest=(trial.environment_digest if trial else None) or "",
+            metrics=trial.metrics if trial else {},
+        )
+
+    async def _grant_all(self, user: User, bundle: Bundle) -> None:
+        """Let what a trial made for its owner count as present for them."""
+        sizes = {entry.digest: entry.size for entry in bundle.manifest.files}
+        present = await self._bundles.grants(user.id, sizes)
+        for digest, size in sizes.items():
+            if digest not in present:
+                await self._bundles.grant(user.id, digest, size)
+
+    async def _insert(
+        self, version_id: str, model: Model, bundle: Bundle, digest: str, lineage: Lineage | None
+    ) -> tuple[Version, bool]:
+        """Store a version together with the command that has its environment built."""
+        there = await self._bundles.version(model_id=model.id, digest=digest)
+        if there is not None:
+            return there, False
+        start = BuildStart(build_id=new_id("build"), request=bundle.environment_request())
+        version = Version(
+            id=version_id,
+            model_id=model.id,
+            owner_id=model.owner_id,
+            owner=model.owner,
+            model=model.name,
+            number=await self._bundles.next_number(model, bundle.spec.description or ""),
+            digest=digest,
+            spec=bundle.manifest.spec,
+            file_count=len(bundle.manifest.files),
+            total_bytes=bundle.manifest.total_bytes,
+            state=VersionState.BUILDING,
+            updated_at=utcnow(),
+            build_id=start.build_id,
+            warnings=bundle.warnings,
+            lineage=lineage,
+        )
+        try:
+            await self._bundles.versions.insert(version, [start])
+        except OverflowError:
+            message = "has a number beyond 64 bits, which cannot be stored; write it as text"
+            raise Invalid(f"spec: {message}", (Problem("spec", message),)) from None
+        except Conflict:
+            there = await self._bundles.version(model_id=model.id, digest=digest)
+            if there is None:
+                raise
+            return there, False
+        await self._repository.accounts.record(model.owner_id, "version.created", version.id)
+        return version, True
+
+    async def _rebuild(self, version: Version, bundle: Bundle) -> Version:
+        start = BuildStart(build_id=new_id("build"), request=bundle.environment_request())
+        changes = {"build_id": start.build_id, "build_problem": None}
+        building = await self._bundles.advance(version, VersionState.BUILDING, changes, [start])
+        # None: another push was quicker, and its build serves this one as well.
+        return building or await self._bundles.versions.get(version.id)
+
+    async def build_succeeded(self, build_id: str, environment_digest: str) -> None:
+        """Make every version that waits for the build ready. Idempotent."""
+        for version in await self._bundles.waiting_for(build_id):
+            ready = VersionReady(version_id=version.id, version_digest=version.digest)
+            changes = {"environment_digest": environment_digest, "build_problem": None}
+            await self._bundles.advance(version, VersionState.READY, changes, [ready])
+
+    async def build_failed(self, build_id: str, reason: str) -> None:
+        """Tell every version that waits for the build why it will not be ready. Idempotent."""
+        waiting = await self._bundles.waiting_for(build_id)
+        if not waiting:
+            return
+        problem = await self._bundles.build_problem(build_id)
+        problem = problem or BuildProblem(reason=reason, message="the environment could not be made")
+        for version in waiting:
+            failed = VersionBuildFailed(version_id=version.id)
+            changes = {"build_problem": problem}
+            await self._bundles.advance(version, VersionState.BUILD_FAILED, changes, [failed])
+
+
+def check_model_name(name: str) -> str:
+    """Return `name` if a model can have it. Raises Invalid."""
+    if re.fullmatch(MODEL_NAME, name) is None:
+        message = "take lower-case letters, digits, dots, dashes and underscores, such as `my-model`"
+        raise Invalid(f"model: {message}", (Problem("model", message),))
+    return name
