@@ -417,3 +417,12 @@ print((time.process_time() - cpu) / (time.monotonic() - began))
 """
     ran = await perform(sandbox, *python(code))
     assert float(ran.stdout) < 0.75
+
+
+async def test_an_input_that_the_host_lacks_is_the_platforms_fault(bench: Bench, tmp_path: Path) -> None:
+    sandbox = await bench.script()
+    file = InputFile(name="table", source=tmp_path / "gone", destination="t.csv")
+    outcome = (await perform(sandbox, "true", files=(file,))).outcome
+    assert outcome.reason is Reason.PLATFORM_ERROR
+    assert "table" in outcome.message
+    assert (await perform(sandbox, "true")).outcome.reason is None

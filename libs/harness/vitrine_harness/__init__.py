@@ -2,6 +2,9 @@
 
 `boot` isolates the process further than the engine's launcher did, `supervisor` waits for work,
 `run` is the init process of one run of a script model, `onnx` serves a model without user code.
+
+What a script model's sandbox imports is kept small: it is most of the time that a start takes. That is why
+these modules do without `dataclasses`, `pathlib` and, except for type checkers, `typing`.
 """
 
 PROTOCOL = 1

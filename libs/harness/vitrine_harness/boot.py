@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import Any
 
 from vitrine_harness import PROTOCOL, supervisor, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TENANT = 1000
 """User and group id that tenants see."""

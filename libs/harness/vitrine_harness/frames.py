@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PREFIX = struct.Struct("!II")
 MAX_HEADER = 16 * 1024 * 1024

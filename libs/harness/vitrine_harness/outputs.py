@@ -6,19 +6,18 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 MAX_FILES = 10_000
 """Most files that one run may leave as outputs."""
 
 
-@dataclass(frozen=True)
 class Found:
     """A regular file at `name` (relative to the working directory)."""
 
-    name: str
-    status: os.stat_result
-    outputs: tuple[str, ...]
+    def __init__(self, name: str, status: os.stat_result, outputs: tuple[str, ...]) -> None:
+        self.name = name
+        self.status = status
+        self.outputs = outputs
 
     @property
     def version(self) -> tuple[int, ...]:

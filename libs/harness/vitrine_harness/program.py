@@ -8,13 +8,14 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from vitrine_harness import metric_lines, system
 from vitrine_harness.frames import Channel
 from vitrine_harness.workspace import METRICS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 READ = 64 * 1024
 TAIL = 4096
@@ -26,14 +27,14 @@ class CannotExecute(Exception):
     """The command is not there or is no program."""
 
 
-@dataclass
 class Ending:
     """How the program ended: `code` is its status (128 + signal), `reason` why it was stopped, if it was."""
 
-    code: int | None = None
-    reason: str | None = None
-    tails: dict[str, bytes] = field(default_factory=lambda: {"stdout": b"", "stderr": b""})
-    truncated: bool = False
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.reason: str | None = None
+        self.tails = {"stdout": b"", "stderr": b""}
+        self.truncated = False
 
 
 class Program:
@@ -194,7 +195,7 @@ def _execute(argv: list[str], directory: str, env: dict[str, str], processes: in
         signal.signal(number, signal.SIG_DFL)
     system.prctl(system.PR_SET_DUMPABLE, 1)
     # Out of memory, the kernel shall take the tenant's processes before the harness.
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    system.write("/proc/self/oom_score_adj", "1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)

@@ -12,13 +12,15 @@ import errno
 import os
 import signal
 import socket
-from pathlib import Path
-from typing import Any
 
 from vitrine_harness import outputs, seccomp, system
 from vitrine_harness.frames import CHUNK, Channel, FrameError
 from vitrine_harness.program import CannotExecute, Ending, Program, explain
 from vitrine_harness.workspace import WORK, Workspace, environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NAMESPACES = system.CLONE_NEWPID | system.CLONE_NEWNS | system.CLONE_NEWIPC | system.CLONE_NEWNET
 
@@ -95,7 +97,7 @@ class Run:
         """Do the run and report its end."""
         self.request = self._next("start")
         self.root = os.path.normpath(os.path.join(WORK, self.request["workdir"]))
-        Path(self.root).mkdir(parents=True, exist_ok=True)
+        os.makedirs(self.root, exist_ok=True)
         self._receive_files()
         self.channel.send({"is": "started", "work": self.workspace.mode})
         program = Program(self.channel, self.request, self.setup["processes"], self._tick)
@@ -152,7 +154,7 @@ class Run:
         path = os.path.join(self.root, header["path"])
         left = int(header["size"])
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             if os.path.lexists(path):
                 os.unlink(path)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

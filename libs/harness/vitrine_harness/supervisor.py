@@ -16,10 +16,13 @@ import os
 import select
 import signal
 import socket
-from typing import Any
 
 from vitrine_harness import run, system
 from vitrine_harness.frames import Channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CONTROL_BYTES = 64 * 1024
 

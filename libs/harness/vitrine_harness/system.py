@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import platform
 import signal
 import socket
 import struct
@@ -120,9 +119,9 @@ def enter_user_namespace(extra: int, inside: int) -> None:
     """Enter a new user namespace (and `extra` ones) in which this user is `inside`, with all capabilities."""
     uid, gid = os.getuid(), os.getgid()
     unshare(CLONE_NEWUSER | extra)
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{inside} {uid} 1")
-    _write("/proc/self/gid_map", f"{inside} {gid} 1")
+    write("/proc/self/setgroups", "deny")
+    write("/proc/self/uid_map", f"{inside} {uid} 1")
+    write("/proc/self/gid_map", f"{inside} {gid} 1")
 
 
 def remap_owner(path: str, owner: tuple[int, int], user: tuple[int, int]) -> None:
@@ -169,8 +168,8 @@ def _mapping(owner: tuple[int, int], user: tuple[int, int]) -> int:
     try:
         if not os.read(ready[0], 1):
             raise OSError("no user namespace for an id map")
-        _write(f"/proc/{child}/uid_map", f"{owner[0]} {user[0]} 1")
-        _write(f"/proc/{child}/gid_map", f"{owner[1]} {user[1]} 1")
+        write(f"/proc/{child}/uid_map", f"{owner[0]} {user[0]} 1")
+        write(f"/proc/{child}/gid_map", f"{owner[1]} {user[1]} 1")
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         for descriptor in (ready[0], *done):
@@ -199,10 +198,11 @@ def install_filter(program: bytes) -> None:
 
 def machine() -> str:
     """Return the architecture as the kernel names it."""
-    return platform.machine()
+    return os.uname().machine
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """Write to a file of the kernel; raises `OSError`."""
     # Unbuffered: an error must be raised here, not swallowed when the file object is collected.
     descriptor = os.open(path, os.O_WRONLY)
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-from pathlib import Path
-from typing import Any
 
 from vitrine_harness import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 WORK, BUNDLE, SCRATCH, CHANNELS = "/work", "/bundle", "/vitrine/scratch", "/vitrine/run"
 METRICS = f"{CHANNELS}/metrics"
@@ -33,8 +34,8 @@ class Workspace:
 
     def _overlay(self, options: str) -> bool:
         system.mount("tmpfs", SCRATCH, "tmpfs", PLAIN, options)
-        Path(SCRATCH, "upper").mkdir()
-        Path(SCRATCH, "work").mkdir()
+        os.mkdir(f"{SCRATCH}/upper")
+        os.mkdir(f"{SCRATCH}/work")
         layers = f"lowerdir={BUNDLE},upperdir={SCRATCH}/upper,workdir={SCRATCH}/work,userxattr"
         try:
             system.mount("overlay", WORK, "overlay", PLAIN, layers)
@@ -47,6 +48,8 @@ class Workspace:
         return True
 
     def _copy(self, options: str) -> str:
+        import shutil
+
         system.mount("tmpfs", WORK, "tmpfs", PLAIN, options)
         shutil.copytree(BUNDLE, WORK, symlinks=True, dirs_exist_ok=True)
         for directory, _, names in os.walk(WORK):

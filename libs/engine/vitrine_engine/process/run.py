@@ -196,7 +196,13 @@ class Run:
             await self._channel.send({**header, "size": len(file.source)})
             await self._send_data(file.source)
             return
-        with file.source.open("rb") as stream:
+        try:
+            stream = file.source.open("rb")
+        except OSError as error:
+            text = f"input {file.name}: {file.source} cannot be read: {error.strerror}"
+            self._failure = (Reason.PLATFORM_ERROR, text)
+            raise
+        with stream:
             left = stream.seek(0, 2)
             stream.seek(0)
             await self._channel.send({**header, "size": left})
