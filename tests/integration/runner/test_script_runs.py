@@ -194,3 +194,11 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_the_program_continues_the_requests_trace(site: Site) -> None:
+    await site.start()
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    trace = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    run = await site.run(await site.script("import os; print(os.environ['TRACEPARENT'])"), trace=trace)
+    assert value_of(run).split("-")[1] == trace_id
