@@ -14,7 +14,7 @@ from vitrine_common.messages import BuildStart, Envelope
 router = NatsRouter()
 
 
-@on(router, "builder", "build.start", concurrency=8)
+@on(router, "builder", "build.start")
 async def build_start(envelope: Envelope[BuildStart], worker: Annotated[Worker, Context("worker")]) -> None:
     """Write the build down; acknowledged once it is, for from then on the document keeps it alive."""
     await worker.accept(envelope.payload.build_id, envelope.payload.request)
