@@ -39,6 +39,7 @@ def test_detached_stack_is_shown_and_stopped(detached: StackRun, app: typer.Type
     said = control.start_detached(detached.data, detached.arguments)
     pids = detached.pids()
     assert alive(said.pid)
+    assert stat.S_IMODE(detached.data.stat().st_mode) == 0o700
     runner = CliRunner()
 
     shown = runner.invoke(app, ["status", "--data-dir", str(detached.data), "--json"])

@@ -96,6 +96,13 @@ def test_login_elsewhere_stays_unless_it_is_dead(
     assert kept["colour"] == "blue"
 
 
+def test_damaged_login_stays(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("{")
+    assert not account.log_in(MINE, MINE.url, tmp_path, path)
+    assert path.read_text() == "{"
+
+
 def test_ports_prefer_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = {4000}
     monkeypatch.setattr(ports, "_bind_fault", lambda _host, port: "is in use" if port in taken else None)

@@ -20,23 +20,14 @@ from vitrine.stack.state import (
     kill_leftovers,
     load_secrets,
     read_state,
-    write_private,
     write_state,
 )
-
-
-def test_private_files_are_private_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file.json"
-    write_private(path, {"a": 1})
-    write_private(path, {"a": 2})
-    assert path.read_text() == '{\n  "a": 2\n}\n'
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
 
 
 def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
     first = load_secrets(tmp_path / "a")
     assert load_secrets(tmp_path / "a") == first
+    assert stat.S_IMODE((tmp_path / "a" / "secrets.json").stat().st_mode) == 0o600
     other = load_secrets(tmp_path / "b")
     assert not {first.nats_password, first.s3_secret_key, first.api_secret_key} & {
         other.nats_password,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,9 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from vitrine.config import config_path, read_saved, write_private
+from vitrine.errors import ClientError
 from vitrine.stack.errors import StackError
 from vitrine.stack.probes import tcp_answers
-from vitrine.stack.state import write_private
 
 _SECONDS = 60
 
@@ -66,35 +65,23 @@ def make_account(
     return account
 
 
-def config_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the file that keeps the command line's login (see `vitrine.config`)."""
-    folder = environment.get("VITRINE_CONFIG_DIR")
-    home = Path(environment.get("HOME") or Path.home())
-    return (Path(folder) if folder else home / ".config/vitrine") / "config.json"
-
-
 def log_in(account: Account, url: str, data_dir: Path, path: Path | None = None) -> bool:
     """Log the command line in to this stack at `url`; return whether that was done.
 
     A login to another platform that may still be wanted stays: one that is not on this machine, or whose
-    address answers.
+    address answers. So does a file that cannot be read.
     """
     path = path or config_path()
-    known = _read(path)
+    try:
+        known = read_saved(path)
+    except ClientError:
+        return False
     if not _may_replace(known.get("url"), {account.url, url}):
         return False
     write_private(path, {**known, "url": url, "token": account.token})
     if account.url != url:
         write_private(account_path(data_dir), {**account.model_dump(), "url": url})
     return True
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _may_replace(saved: object, ours: set[str]) -> bool:

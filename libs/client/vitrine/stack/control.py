@@ -52,7 +52,8 @@ def start_detached(data_dir: Path, arguments: list[str]) -> Announcement:
             f"`vitrine down --data-dir {data_dir}` or choose another --data-dir."
         )
     log = data_dir / "logs" / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (data_dir, log.parent):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = log.stat().st_size if log.exists() else 0
     read, write = os.pipe()
     pid = _spawn(supervisor_command([*arguments, "--announce-fd", str(write)]), log, write)

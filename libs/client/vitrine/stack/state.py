@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import signal
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vitrine.config import write_private
 from vitrine.stack.errors import AlreadyRunningError, StackError
 
 
@@ -53,17 +53,6 @@ class Secrets(BaseModel):
     s3_access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
     s3_secret_key: str = Field(default_factory=lambda: secrets.token_hex(20))
     api_secret_key: str = Field(default_factory=lambda: secrets.token_urlsafe(48))
-
-
-def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Replace `path` by `content` as JSON, atomically, readable by the owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-    temporary.replace(path)
 
 
 def state_path(data_dir: Path) -> Path:
