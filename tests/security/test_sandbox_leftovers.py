@@ -19,7 +19,7 @@ import vitrine_harness
 from sandboxes import Bench, perform
 from vitrine_engine import Isolation, Log, RunRequest, SandboxSpec, ScriptModel, StartError
 from vitrine_engine.process import ProcessEngine
-from vitrine_engine.process.cgroups import Cgroups
+from vitrine_engine.process.cgroups import Cgroups, below
 from vitrine_engine.process.layout import Layout
 from vitrine_engine.process.meter import descendants
 
@@ -43,9 +43,7 @@ asyncio.run(main())
 
 def groups(state: Path) -> list[Path]:
     """The control groups that belong to engines on a state directory."""
-    root = Path("/sys/fs/cgroup")
-    tag = _tag(state)
-    return [path for path in root.rglob(f"vitrine-{tag}-*") if path.is_dir()]
+    return below(Path("/sys/fs/cgroup"), f"vitrine-{_tag(state)}-")
 
 
 def _tag(state: Path) -> str:

@@ -17,9 +17,9 @@ VERSION_1 = """\
 def test_version_1_hierarchies_are_found_where_the_process_is() -> None:
     found = mounts(VERSION_1, "4:memory:/a/b\n2:cpu,cpuacct:/\n7:devices:/x\n0::/\n")
     assert found == [
-        Mount(1, frozenset({"memory"}), Path("/sys/fs/cgroup/memory/a/b")),
-        Mount(1, frozenset({"cpu", "cpuacct"}), Path("/sys/fs/cgroup/cpu,cpuacct")),
-        Mount(2, frozenset({""}), Path("/sys/fs/cgroup/unified")),
+        Mount(1, frozenset({"memory"}), Path("/sys/fs/cgroup/memory/a/b"), Path("/sys/fs/cgroup/memory")),
+        Mount(1, frozenset({"cpu", "cpuacct"}), *[Path("/sys/fs/cgroup/cpu,cpuacct")] * 2),
+        Mount(2, frozenset({""}), *[Path("/sys/fs/cgroup/unified")] * 2),
     ]
 
 
@@ -87,7 +87,7 @@ def test_without_groups_nothing_is_measured() -> None:
 @pytest.mark.parametrize("version", [1, 2])
 def test_limits_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     homes = dict.fromkeys(CONTROLLERS, tmp_path)
-    monkeypatch.setattr(Cgroups, "_detect", lambda _: (version, homes))
+    monkeypatch.setattr(Cgroups, "_detect", lambda *_: (version, homes))
     made = Cgroups("tag").create("box", memory_bytes=1000, processes=10, cpus=1.5)
     directory = tmp_path / "vitrine-tag-box"
     written = {path.name: path.read_text() for path in directory.iterdir()}

@@ -25,11 +25,12 @@ HARNESS_PROCESSES = 8
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mounted hierarchy, and the group in it that this process belongs to."""
+    """One hierarchy mounted at `point`, and the group in it that this process belongs to."""
 
     version: int
     controllers: frozenset[str]
     home: Path
+    point: Path
 
 
 def mounts(mountinfo: str, memberships: str) -> list[Mount]:
@@ -46,7 +47,9 @@ def mounts(mountinfo: str, memberships: str) -> list[Mount]:
         held = frozenset(options.split(",")) & frozenset(CONTROLLERS) if kind == "cgroup" else frozenset({""})
         group = next((own[name] for name in held if name in own), None)
         if kind in {"cgroup", "cgroup2"} and group is not None:
-            found.append(Mount(1 if kind == "cgroup" else 2, held, _inside(Path(point), root, group)))
+            found.append(
+                Mount(1 if kind == "cgroup" else 2, held, _inside(Path(point), root, group), Path(point))
+            )
     return found
 
 
@@ -151,8 +154,9 @@ class Cgroups:
 
     def __init__(self, tag: str) -> None:
         self.prefix = f"vitrine-{tag}-"
-        self.version, self._homes = self._detect()
-        self._sweep()
+        found = _mounted()
+        self.version, self._homes = self._detect(found)
+        self._sweep({item.point for item in found})
 
     @property
     def controllers(self) -> frozenset[str]:
@@ -173,12 +177,7 @@ class Cgroups:
             raise
         return group
 
-    def _detect(self) -> tuple[int, dict[str, Path]]:
-        try:
-            info, own = (Path(f"/proc/self/{name}").read_text() for name in ("mountinfo", "cgroup"))
-        except OSError:
-            return 1, {}
-        found = mounts(info, own)
+    def _detect(self, found: list[Mount]) -> tuple[int, dict[str, Path]]:
         first = {
             name: item.home
             for item in found
@@ -192,14 +191,30 @@ class Cgroups:
         enabled = _enable(second, self.prefix) if second is not None else frozenset()
         return 2, {name: second for name in CONTROLLERS if second is not None and name in enabled}
 
-    def _sweep(self) -> None:
-        for home in dict.fromkeys(self._homes.values()):
-            for directory in home.glob(f"{self.prefix}*"):
+    def _sweep(self, points: set[Path]) -> None:
+        # From the top: the killed engine may have been in another group than this one.
+        for point in points:
+            for directory in below(point, self.prefix):
                 left = Group(self.version, {"": directory})
                 deadline = time.monotonic() + 2
                 left.kill()
                 while not left.remove() and time.monotonic() < deadline:
                     time.sleep(0.01)
+
+
+def below(point: Path, prefix: str) -> list[Path]:
+    """Return the groups whose names begin with `prefix`; others may come and go meanwhile."""
+    return [
+        Path(parent, name) for parent, names, _ in os.walk(point) for name in names if name.startswith(prefix)
+    ]
+
+
+def _mounted() -> list[Mount]:
+    try:
+        info, own = (Path(f"/proc/self/{name}").read_text() for name in ("mountinfo", "cgroup"))
+    except OSError:
+        return []
+    return mounts(info, own)
 
 
 def _can_make(home: Path, prefix: str) -> bool:
