@@ -24,3 +24,8 @@ def new_id(prefix: str) -> str:
     """
     milliseconds = time.time_ns() // 1_000_000
     return f"{prefix}_{_encode(milliseconds, 10)}{_encode(int.from_bytes(os.urandom(10)), 16)}"
+
+
+def sibling_id(prefix: str, other: str) -> str:
+    """Return the id that follows from `other` for a thing of another kind: asked for twice, it is the same."""
+    return f"{prefix}_{other.partition('_')[2]}"

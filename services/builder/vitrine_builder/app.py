@@ -32,6 +32,8 @@ def main() -> None:
 @asynccontextmanager
 async def use(platform: Platform) -> AsyncIterator[None]:
     """Wire the builder's parts to a connected platform and let them work within the block."""
+    # Sandboxes read what is made here, under user ids of their own.
+    os.umask(0o022)
     settings = BuilderSettings()
     builds = Builds(platform.database, platform.holder, platform.work.lease_seconds)
     with open_workspace(platform.settings.environments_dir) as workspace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ def main() -> None:
 @asynccontextmanager
 async def use(platform: Platform) -> AsyncIterator[None]:
     """Wire the trainer's parts to a connected platform and let them work within the block."""
+    # Sandboxes read what is fetched here, under user ids of their own.
+    os.umask(0o022)
     settings = TrainerSettings()
     # What a killed trainer fetched is of no use: a trial that is begun anew fetches its source anew.
     shutil.rmtree(settings.state_dir / "sources", ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitrine_common.blobs import BlobStore
 from vitrine_common.documents import Trial
 from vitrine_common.errors import Invalid, NotFound
+from vitrine_common.ids import sibling_id
 from vitrine_common.materialise import read_manifest
 from vitrine_common.messages import EnvironmentRequest
 from vitrine_common.spec import Spec
@@ -47,7 +48,7 @@ class Intake:
         except Invalid as error:
             await self._trials.end(trial, TrialState.FAILED, Reason.USER_ERROR, error.message)
             return
-        await self._trials.prepare(trial.id, trial.id.replace("trl_", "bld_", 1), environment)
+        await self._trials.prepare(trial.id, sibling_id("build", trial.id), environment)
 
     async def _environment(self, manifest_digest: str) -> EnvironmentRequest:
         manifest = await read_manifest(self._blobs, manifest_digest)

@@ -11,6 +11,7 @@ from vitrine_common.bus import Bus
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Output, Trial
 from vitrine_common.errors import StaleState, VitrineError
+from vitrine_common.ids import sibling_id
 from vitrine_common.messages import Message, TrialFinished, TrialProgress, VersionRegister
 from vitrine_common.states import Reason, TrialState
 from vitrine_common.telemetry import span
@@ -139,7 +140,7 @@ class Worker:
         changes: dict[str, object] = {"outputs": outputs}
         if register:
             digest = await store_version(self._blobs, trial.source_digest, outputs)
-            version_id = trial.id.replace("trl_", "ver_", 1)
+            version_id = sibling_id("version", trial.id)
             changes |= {"version_id": version_id, "version_digest": digest}
             facts.append(VersionRegister(version_id=version_id, manifest_digest=digest, trial_id=trial.id))
         await self._end(trial, recorder, TrialState.SUCCEEDED, changes=changes, facts=facts)

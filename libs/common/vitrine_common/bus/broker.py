@@ -62,8 +62,10 @@ def on(
         stream=JStream(stream, declare=False),
         durable=durable,
         config=ConsumerConfig(ack_wait=ACK_WAIT_SECONDS, max_deliver=-1, max_ack_pending=1000),
-        pull_sub=PullSub(batch_size=concurrency, timeout=_PULL_SECONDS),
+        # One message a request: several at once stall when a consumer of the same durable goes away.
+        pull_sub=PullSub(batch_size=1, timeout=_PULL_SECONDS),
         ack_policy=AckPolicy.MANUAL,
+        max_workers=concurrency,
     )
 
 
