@@ -13,6 +13,7 @@ import jinja2
 
 from vitrine_api import formats
 from vitrine_api.markdown import render_markdown
+from vitrine_api.wording import explain_run, explain_status
 
 if TYPE_CHECKING:
     from vitrine_api.views.page import RequestContext, View
@@ -72,7 +73,7 @@ def _environment() -> jinja2.Environment:
         markdown=render_markdown,
         relative=_relative,
     )
-    environment.globals.update(static=static_url)
+    environment.globals.update(static=static_url, explain_run=explain_run, explain_status=explain_status)
     return environment
 
 
