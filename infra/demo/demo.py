@@ -141,7 +141,7 @@ def review(link: str, digit: Path) -> tuple[dict[str, Any], float]:
         started = time.monotonic()
         answer = browser.post(
             f"{base}/api/v1/links/{token}/runs",
-            files={"inputs.image": ("digit.png", digit.read_bytes(), "image/png")},
+            files={"input.image": ("digit.png", digit.read_bytes(), "image/png")},
             headers={"Prefer": "wait=60"},
         )
         took = (time.monotonic() - started) * 1000

@@ -18,6 +18,7 @@ from vitrine_common.spec import Spec
 MAX_FIELDS = 400
 VALUE = "input."
 EXAMPLE = "example."
+_OTHER_FIELDS = frozenset({"inputs", "csrf_token"})
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -56,6 +57,9 @@ def form_values(form: FormData, version: Version) -> dict[str, Any]:
     for key, given in form.multi_items():
         name = key.removeprefix(VALUE)
         if not key.startswith(VALUE):
+            if key not in _OTHER_FIELDS and not key.startswith(EXAMPLE):
+                message = f"`{key[:80]}` is no field of a run; values are sent as `{VALUE}NAME`"
+                raise Invalid(message, (Problem(key[:80], message),))
             continue
         if isinstance(given, UploadFile):
             if given.filename:  # a file field that was left empty is sent without a name
