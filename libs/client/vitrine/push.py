@@ -10,9 +10,7 @@ from typing import Any, Protocol
 
 import httpx
 
-
 from vitrine.journal import Journal
-
 from vitrine.sources import Bundle, opened, read_bundle
 from vitrine.transport import Transport
 from vitrine.uploads import Blob, Uploader, UploadWatch

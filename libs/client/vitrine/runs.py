@@ -44,7 +44,7 @@ class Runs:
                     handle = stack.enter_context(file.open("rb"))
                 except OSError as error:
                     raise Misuse(f"{file} cannot be read: {error.strerror}") from error
-                parts[f"inputs.{name}"] = (file.name, handle, media_type(file))
+                parts[f"input.{name}"] = (file.name, handle, media_type(file))
             return self._started(path, headers, files=parts)
 
     def get(self, run_id: str) -> Run:
