@@ -41,6 +41,11 @@ class Distribution:
         return sum(share.count for share in self.shares)
 
     @property
+    def is_short(self) -> bool:
+        """Tell whether all names fit in a narrow column."""
+        return all(len(share.title) <= 16 for share in self.shares)
+
+    @property
     def largest(self) -> int:
         """Return the largest count, at least 1, for the length of bars."""
         return max([1, *(share.count for share in self.shares)])

@@ -101,6 +101,11 @@ class LabelsOutput(OutputView):
         """Return the scores, largest first."""
         return sorted(self.scores, key=lambda item: -item.score)
 
+    @property
+    def is_short(self) -> bool:
+        """Tell whether all names fit in a narrow column."""
+        return all(len(item.label) <= 16 for item in self.scores)
+
 
 @dataclass(frozen=True, kw_only=True)
 class JsonOutput(OutputView):
