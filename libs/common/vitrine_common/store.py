@@ -58,7 +58,7 @@ class Collection(Generic[D]):
         """Return the document; raises NotFound."""
         found = await self.find_one({"_id": document_id})
         if found is None:
-            raise NotFound(f"there is no {self._document.__name__.lower()} {document_id}")
+            raise NotFound(f"there is no {self._document.noun()} {document_id}")
         return found
 
     async def find_one(self, where: Mapping[str, Any], sort: Sequence[tuple[str, int]] = ()) -> D | None:
@@ -160,7 +160,7 @@ class Collection(Generic[D]):
         changed = await self.update(where, changes, increments=increments, messages=messages)
         if changed is None:
             raise StaleState(
-                f"{self._document.__name__.lower()} {where.get('_id', '')} is no longer as expected"
+                f"{self._document.noun()} {where.get('_id', '')} is no longer as expected"
             )
         return changed
 

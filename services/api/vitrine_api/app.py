@@ -8,15 +8,31 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
-from vitrine_api.errors import problem_response
+from vitrine_api.assets import Assets
 from vitrine_api.handlers import make_router
 from vitrine_api.middleware import BodyLimit, Identity, SecureHeaders, Shield
-from vitrine_api.routes import accounts, blobs, links, monitor, runs, status, training, versions
+from vitrine_api.pages import error_response
+from vitrine_api.rendering import STATIC, STATIC_URL
+from vitrine_api.routes import (
+    accounts,
+    blobs,
+    links,
+    monitor,
+    pages_accounts,
+    pages_links,
+    pages_models,
+    pages_runs,
+    pages_showcase,
+    pages_trials,
+    runs,
+    status,
+    training,
+    versions,
+)
 from vitrine_api.services import Services, wire
 from vitrine_api.settings import ApiSettings
 from vitrine_common.errors import VitrineError
@@ -25,6 +41,16 @@ from vitrine_common.telemetry import configure_logging, configure_tracing
 
 log = logging.getLogger(__name__)
 
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+PAGE_ROUTERS = (
+    pages_accounts.router,
+    pages_models.router,
+    pages_runs.router,
+    pages_links.router,
+    pages_trials.router,
+    pages_showcase.router,
+)
 API_ROUTERS = (
     accounts.router,
     blobs.router,
@@ -41,20 +67,10 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     """Return the application over an unconnected platform; its lifespan connects and closes it."""
     services = wire(platform, settings)
     platform.bus.broker.include_router(make_router(services.versions))
-    app = FastAPI(
-        title="Vitrine",
-        version="1",
-        description="Share a trained model as a link, without giving it away.",
-        lifespan=_lifespan(services),
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
-    )
+    app = routed(_lifespan(services))
     app.state.services = services
-    for router in API_ROUTERS:
-        app.include_router(router)
     for kind in (VitrineError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _answer_error)
+        app.add_exception_handler(kind, error_response)
     app.add_middleware(Shield)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecureHeaders, https=settings.secure_cookies)
@@ -62,11 +78,24 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     return app
 
 
-async def _answer_error(_: Request, error: Exception) -> Response:
-    return problem_response(error)
+def routed(lifespan: Lifespan | None = None) -> FastAPI:
+    """Return an application with every route and nothing behind them; enough for its documents."""
+    app = FastAPI(
+        title="Vitrine",
+        version="1",
+        description="Share a trained model as a link, without giving it away.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    for router in (*API_ROUTERS, *PAGE_ROUTERS):
+        app.include_router(router)
+    app.mount(STATIC_URL, Assets(directory=STATIC), name="static")
+    return app
 
 
-def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(services: Services) -> Lifespan:
     platform = services.platform
 
     @asynccontextmanager

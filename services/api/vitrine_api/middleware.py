@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitrine_api.errors import BodyTooLarge, problem_response
+from vitrine_api.errors import BodyTooLarge
+from vitrine_api.pages import error_response
 from vitrine_api.rendering import CONTENT_SECURITY_POLICY
 from vitrine_api.settings import ApiSettings
 from vitrine_common.ids import new_id
@@ -135,7 +137,7 @@ class BodyLimit:
         limit = next(limit for pattern, limit in self._limits if pattern.fullmatch(target))
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
-            response = problem_response(BodyTooLarge(limit))
+            response = await error_response(Request(scope, receive), BodyTooLarge(limit))
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
@@ -180,4 +182,5 @@ class Shield:
             log.exception("a request failed")
             if started:
                 raise  # the connection breaks off, so that nobody takes half an answer for a whole one
-            await problem_response(error)(scope, receive, send)
+            response = await error_response(Request(scope, receive), error)
+            await response(scope, receive, send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vitrine_api.policy import Action, Member, Principal, require
+from vitrine_api.policy import Action, Member, Principal, Relation, relation, require
 from vitrine_api.repository import Bundles, Page, page_of
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import Manifest
@@ -54,7 +54,7 @@ class Models:
     async def model(self, principal: Principal, owner: str, name: str) -> Model:
         """Return a model. Raises NotFound."""
         model = await self._bundles.model(owner, name)
-        if model is None:
+        if model is None or relation(principal, model) is Relation.STRANGER:
             raise NotFound(f"there is no model {owner}/{name}, or it is not yours to see")
         require(principal, Action.SEE, model)
         return model

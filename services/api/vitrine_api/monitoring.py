@@ -23,6 +23,7 @@ MAX_LABELS = 50
 class Percentiles:
     """Milliseconds; None without measurements."""
 
+    count: int
     p50: float | None
     p95: float | None
     p99: float | None
@@ -97,4 +98,4 @@ def percentiles(values: Iterable[float | None]) -> Percentiles:
     def rank(share: float) -> float | None:
         return known[max(0, math.ceil(share * len(known)) - 1)] if known else None
 
-    return Percentiles(rank(0.5), rank(0.95), rank(0.99))
+    return Percentiles(len(known), rank(0.5), rank(0.95), rank(0.99))

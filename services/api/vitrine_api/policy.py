@@ -166,7 +166,10 @@ def require(principal: Principal, action: Action, resource: Resource) -> None:
         raise Unauthenticated("log in first: send `Authorization: Bearer TOKEN`, or open /login")
     related = relation(principal, resource)
     if related is Relation.STRANGER:
-        raise NotFound("there is no such thing, or it is not yours to see")
+        # Word for word what is said of an id that does not exist, so that nobody learns which ids do.
+        raise NotFound(
+            f"there is no {resource.noun()} {resource.id}" if resource else "there is nothing here"
+        )
     if isinstance(principal, Member) and _SCOPE[action] not in principal.scopes:
         raise Denied(f"this token lacks the scope `{_SCOPE[action]}`; make one that has it")
     raise Denied("only an operator may do this" if action is Action.OPERATE else "this is not yours to do")

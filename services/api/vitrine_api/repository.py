@@ -95,7 +95,8 @@ async def _by_ids(collection: Collection[D], ids: Iterable[str]) -> dict[str, D]
     found: dict[str, D] = {}
     for start in range(0, len(wanted), _IDS_AT_ONCE):
         batch = wanted[start : start + _IDS_AT_ONCE]
-        found |= {item.id: item for item in await collection.find({"_id": {"$in": batch}}, (("_id", 1),), len(batch))}
+        documents = await collection.find({"_id": {"$in": batch}}, (("_id", 1),), len(batch))
+        found |= {document.id: document for document in documents}
     return found
 
 

@@ -42,7 +42,7 @@ async def event_stream(
                 for line in _lines(change, encode):
                     yield line
         except VitrineError as error:
-            yield format_sse_event(event="error", data_str=error.message)
+            yield format_sse_event(event="problem", data_str=json.dumps(error.message))
         finally:
             await changes.aclose()
 
@@ -64,6 +64,13 @@ def json_events(describe: Callable[[S], BaseModel]) -> Callable[[Change[S]], lis
         return [("progress", json.dumps(change.news.payload if change.news else {}))]
 
     return encode
+
+
+def without_news(
+    encode: Callable[[Change[S]], list[tuple[str, str]]],
+) -> Callable[[Change[S]], list[tuple[str, str]]]:
+    """Return an encoder of states alone: news carry what a run prints, which is its content."""
+    return lambda change: encode(change) if change.state is not None else []
 
 
 async def blob_response(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -33,6 +34,11 @@ class Document(BaseModel):
 
     id: str = Field(alias="_id")
     created_at: datetime = Field(default_factory=utcnow)
+
+    @classmethod
+    def noun(cls) -> str:
+        """Return the type's name in words, for messages: `share link`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).lower()
 
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

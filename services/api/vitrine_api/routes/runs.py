@@ -11,12 +11,12 @@ from starlette.responses import StreamingResponse
 
 from vitrine_api.dependencies import App, Pages, Prefer, Ref, Who, wait_seconds
 from vitrine_api.models import parse_reference
-from vitrine_api.policy import Action, Principal, require
+from vitrine_api.policy import Action, Principal, allows, require
 from vitrine_api.resources import Listed, RunOut, run_out
 from vitrine_api.run_bodies import run_values
 from vitrine_api.runs import RunRecord
 from vitrine_api.services import Services
-from vitrine_api.streams import blob_response, event_stream, json_events
+from vitrine_api.streams import blob_response, event_stream, json_events, without_news
 from vitrine_common.documents import Output, Version
 from vitrine_common.errors import NotFound
 
@@ -88,11 +88,10 @@ async def run(run_id: str, who: Who, app: App) -> RunOut:
 async def events(run_id: str, who: Who, app: App) -> StreamingResponse:
     """Follow a run to its end (server-sent events)."""
     record = await app.runs.get(who, run_id)
-    # News carry what the run prints, which is its content.
-    require(who, Action.OPEN, record.request)
     version = await version_of(app, record)
     encode = json_events(partial(run_out, who, version=version))
-    return await event_stream(app.runs.follow(who, run_id), encode)
+    may_open = allows(who, Action.OPEN, record.request)
+    return await event_stream(app.runs.follow(who, run_id), encode if may_open else without_news(encode))
 
 
 @router.get("/runs/{run_id}/outputs/{name}")

@@ -1,0 +1,112 @@
+"""The run form: one field for each input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vitrine_api import views
+from vitrine_common.bundle import Manifest
+from vitrine_common.errors import Problem
+from vitrine_common.spec import (
+    ChoiceInput,
+    FileInput,
+    ImageInput,
+    Input,
+    JsonInput,
+    NumberInput,
+    Spec,
+    TextInput,
+)
+
+
+def run_fields(
+    spec: Spec,
+    manifest: Manifest | None,
+    examples_url: str,
+    sent: Mapping[str, Any] | None = None,
+    problems: Sequence[Problem] = (),
+) -> tuple[views.AnyField, ...]:
+    """Return the fields of a form.
+
+    Args:
+        spec: whose inputs they are.
+        manifest: where the sizes of examples stand; needed where inputs have files as examples.
+        examples_url: address below which `<input>/<index>` gives an example's bytes.
+        sent: what was sent last, for a form that is shown again.
+        problems: what was wrong with it.
+    """
+    errors = {problem.field.removeprefix("inputs."): problem.message for problem in problems}
+    return tuple(
+        _field(
+            item, manifest, f"{examples_url}/{item.name}", (sent or {}).get(item.name), errors.get(item.name)
+        )
+        for item in spec.effective_inputs()
+    )
+
+
+def _field(
+    item: Input, manifest: Manifest | None, examples_url: str, sent: Any, error: str | None
+) -> views.AnyField:
+    common: dict[str, Any] = {
+        "name": item.name,
+        "title": item.title,
+        "description": item.description or "",
+        "required": item.must_be_given,
+        "error": error,
+    }
+    match item:
+        case ImageInput() | FileInput():
+            kind = views.ImageField if isinstance(item, ImageInput) else views.FileField
+            return kind(
+                **common,
+                accept=tuple(item.accept),
+                max_bytes=item.max_bytes,
+                examples=_file_examples(item, manifest, examples_url),
+            )
+    value = as_text(item.default if sent is None else sent)
+    examples = tuple(views.ValueExample(label=as_text(one), value=as_text(one)) for one in item.examples)
+    return _value_field(item, {**common, "value": value, "examples": examples})
+
+
+def _value_field(
+    item: TextInput | NumberInput | ChoiceInput | JsonInput, common: dict[str, Any]
+) -> views.AnyField:
+    match item:
+        case TextInput():
+            return views.TextField(
+                **common, multiline=item.multiline, min_length=item.min_length, max_length=item.max_length
+            )
+        case NumberInput():
+            return views.NumberField(
+                **common, min=item.min, max=item.max, step=item.step, integer=item.integer
+            )
+        case ChoiceInput():
+            return views.ChoiceField(**common, choices=tuple(as_text(choice) for choice in item.choices))
+    return views.JsonField(**common, max_bytes=item.max_bytes)
+
+
+def _file_examples(
+    item: ImageInput | FileInput, manifest: Manifest | None, url: str
+) -> tuple[views.FileExample, ...]:
+    entries = [(index, manifest.entry(path)) for index, path in enumerate(item.examples)] if manifest else []
+    return tuple(
+        views.FileExample(
+            index=index, filename=entry.path.rpartition("/")[2], url=f"{url}/{index}", size=entry.size
+        )
+        for index, entry in entries
+        if entry is not None
+    )
+
+
+def as_text(value: Any) -> str:
+    """Write a value as a form carries it: text as it is, nothing as nothing, everything else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def has_file_examples(spec: Spec) -> bool:
+    """Tell whether any input has files of the bundle as examples."""
+    return any(isinstance(item, ImageInput | FileInput) and item.examples for item in spec.effective_inputs())

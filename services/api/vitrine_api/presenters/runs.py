@@ -1,0 +1,186 @@
+"""Runs: their live status, rows of lists, outputs as what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vitrine_api import views
+from vitrine_api.pictures import SAFE_TYPES
+from vitrine_api.presenters.fields import as_text
+from vitrine_api.progress import Change
+from vitrine_api.runs import RunRecord
+from vitrine_common.documents import Output, Version
+from vitrine_common.spec import Spec
+
+_LOG_TAIL = 8000
+_SUMMARY = 120
+_FILE_KEYS = {"digest", "size", "media_type", "filename"}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who looks at runs: a visitor by a link (`token`), or the account that owns them."""
+
+    token: str | None = None
+    may_open: bool = True
+
+    @property
+    def base(self) -> str:
+        """Where the addresses of runs begin."""
+        return f"/s/{self.token}/runs" if self.token else "/runs"
+
+
+def run_view(record: RunRecord, version: Version | None, reader: Reader) -> views.RunView:
+    """Return a run as its page shows it to `reader`."""
+    request, run = record.request, record.run
+    spec = Spec.model_validate(version.spec) if version else None
+    timings = run.timings if run else None
+    shown = run if reader.may_open else None
+    return views.RunView(
+        id=request.id,
+        state=record.state.value,
+        created_at=request.created_at,
+        token=reader.token,
+        reason=run.reason.value if run and run.reason else None,
+        message=shown.message if shown else "",
+        finished_at=run.finished_at if run else None,
+        queued_ms=timings.queued_ms if timings else None,
+        cold_start_ms=timings.start_ms if timings and run and run.cold else None,
+        compute_ms=timings.compute_ms if timings else None,
+        total_ms=timings.total_ms if timings else None,
+        inputs=_inputs(request.inputs, spec, f"{reader.base}/{request.id}") if reader.may_open else (),
+        outputs=_outputs(shown.outputs, spec, f"{reader.base}/{request.id}") if shown else (),
+        log_tail=shown.log_tail if shown else "",
+        show_logs=reader.token is None and reader.may_open,
+        can_cancel=reader.may_open and not record.final,
+    )
+
+
+def run_row(record: RunRecord, version: Version | None, reader: Reader, source: str = "") -> views.RunRow:
+    """Return a run as a row of a list."""
+    run = record.run
+    return views.RunRow(
+        id=record.request.id,
+        state=record.state.value,
+        created_at=record.request.created_at,
+        url=f"{reader.base}/{record.request.id}",
+        reference=version.reference if version and reader.token is None else "",
+        summary=_summary(record.request.inputs) if reader.may_open else "",
+        reason=run.reason.value if run and run.reason else None,
+        total_ms=run.timings.total_ms if run else None,
+        source=source,
+    )
+
+
+def _summary(inputs: str) -> str:
+    parts = [_value_words(value) for value in json.loads(inputs).values()]
+    return ", ".join(part for part in parts if part)[:_SUMMARY]
+
+
+def _value_words(value: Any) -> str:
+    return str(value["filename"]) if _is_file(value) else as_text(value)[:_SUMMARY]
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == _FILE_KEYS
+
+
+def _inputs(inputs: str, spec: Spec | None, url: str) -> tuple[views.InputSummary, ...]:
+    titles = {item.name: item.title for item in spec.effective_inputs()} if spec else {}
+    return tuple(
+        views.InputSummary(
+            title=titles.get(name, name),
+            text=_value_words(value),
+            url=f"{url}/inputs/{name}" if _is_file(value) else None,
+            is_image=_is_file(value) and value["media_type"] in SAFE_TYPES,
+        )
+        for name, value in json.loads(inputs).items()
+    )
+
+
+def _outputs(outputs: Iterable[Output], spec: Spec | None, url: str) -> tuple[views.AnyOutput, ...]:
+    declared = {item.name: item for item in spec.effective_outputs()} if spec else {}
+    seen: dict[str, int] = {}
+    shown = []
+    for output in outputs:
+        index = seen[output.name] = seen.get(output.name, -1) + 1
+        item = declared.get(output.name)
+        common: dict[str, Any] = {
+            "name": output.name,
+            "title": item.title if item else output.name,
+            "description": (item.description or "") if item else "",
+            "url": f"{url}/outputs/{output.name}" + (f"?index={index}" if index else ""),
+        }
+        shown.append(_output(output, common))
+    return tuple(shown)
+
+
+def _output(output: Output, common: dict[str, Any]) -> views.AnyOutput:
+    if output.value is None:
+        return _file_output(output, common)
+    value = json.loads(output.value)
+    common = {**common, "url": common["url"] if output.digest else None}
+    match output.type, value:
+        case "text", str():
+            return views.TextOutput(**common, text=value)
+        case "number", int() | float():
+            return views.NumberOutput(**common, value=value)
+        case "label", ({"label": str() as label} | (str() as label)):
+            return views.LabelOutput(**common, label=label)
+        case "labels", [*_] | {}:
+            scores = _scores(value)
+            if scores:
+                return views.LabelsOutput(**common, scores=scores)
+    return views.JsonOutput(**common, value=value)
+
+
+def _scores(value: Any) -> tuple[views.LabelScore, ...]:
+    pairs = list(value.items()) if isinstance(value, dict) else [_pair(item) for item in value]
+    good = [(label, score) for label, score in pairs if isinstance(score, int | float)]
+    return tuple(views.LabelScore(label=str(label), score=float(score)) for label, score in good)
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    return (item.get("label"), item.get("score")) if isinstance(item, dict) else (None, None)
+
+
+def _file_output(output: Output, common: dict[str, Any]) -> views.AnyOutput:
+    filename, size = output.filename or output.name, output.size or 0
+    if output.type == "image" and output.media_type in SAFE_TYPES:
+        return views.ImageOutput(**common, filename=filename, size=size)
+    return views.FileOutput(
+        **common, filename=filename, size=size, media_type=output.media_type or "application/octet-stream"
+    )
+
+
+def run_events(
+    version: Version | None, reader: Reader, render: Callable[[views.View], str]
+) -> Callable[[Change[RunRecord]], list[tuple[str, str]]]:
+    """Return an encoder of a run's changes as HTML fragments: `status`, `progress`, `done`."""
+    shown: views.RunView | None = None
+    log = ""
+
+    def encode(change: Change[RunRecord]) -> list[tuple[str, str]]:
+        nonlocal shown, log
+        if change.state is not None:
+            shown = run_view(change.state, version, reader)
+            event = "done" if change.kind == "end" else "status"
+            return [(event, render(views.RunStatus(run=shown)))]
+        if shown is None or change.news is None:
+            return []
+        news: Mapping[str, Any] = change.news.payload
+        log = (log + str(news.get("log") or ""))[-_LOG_TAIL:]
+        fraction = news.get("fraction")
+        live = replace(
+            shown,
+            progress=float(fraction) if isinstance(fraction, int | float) else shown.progress,
+            progress_text=str(news.get("message") or shown.progress_text),
+            log_tail=log,
+        )
+        shown = live
+        return [("progress", render(views.RunProgress(run=live)))]
+
+    return encode

@@ -1,0 +1,158 @@
+"""Pages: front page, login, sign-up, settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from vitrine_api import views
+from vitrine_api.credentials import new_secret
+from vitrine_api.dependencies import SESSION_COOKIE, address_of
+from vitrine_api.durations import parse_lifetime
+from vitrine_api.forms import text_of, texts_of
+from vitrine_api.pages import GUEST_COOKIE, Page, Visit, field_problems, local_url, see, set_cookie
+from vitrine_api.policy import ALL_SCOPES
+from vitrine_api.presenters.links import invite_row, token_row
+from vitrine_api.routes.pages_models import models_page
+from vitrine_common.clock import utcnow
+from vitrine_common.documents import User
+from vitrine_common.errors import Conflict, Gone, Invalid, TooMany, Unauthenticated, VitrineError
+
+router = APIRouter(include_in_schema=False)
+
+Next = Annotated[str, Query(max_length=500)]
+
+
+@router.get("/")
+async def front(visit: Page) -> Response:
+    """Show one's models, or what this is."""
+    return await models_page(visit) if visit.by else visit.page(views.Landing())
+
+
+@router.get("/login")
+async def login_form(visit: Page, next: Next = "/") -> Response:  # noqa: A002 - the name of the query's key
+    """Show the login form."""
+    return see(local_url(next)) if visit.by else visit.page(views.Login(next_url=local_url(next)))
+
+
+@router.post("/login")
+async def login(visit: Page, request: Request) -> Response:
+    """Open a session."""
+    async with request.form() as form:
+        visit.check_form(form)
+        email, password, wanted = (text_of(form, name) for name in ("email", "password", "next"))
+    try:
+        visit.services.logins.take(f"address:{address_of(request)}", f"email:{email.strip().lower()}")
+        user = await visit.services.registry.authenticate(email, password)
+    except (Unauthenticated, TooMany) as error:
+        view = views.Login(email=email, next_url=local_url(wanted), problem=error.message)
+        return visit.page(view, error.status)
+    return await _logged_in(visit, user, local_url(wanted))
+
+
+async def _logged_in(visit: Visit, user: User, url: str) -> Response:
+    response = see(url)
+    secret = await visit.services.sessions.open(user)
+    set_cookie(response, visit.services, SESSION_COOKIE, secret, visit.services.sessions.seconds)
+    # What a form token was bound to before the login is worth nothing after it.
+    set_cookie(response, visit.services, GUEST_COOKIE, new_secret(128), visit.services.sessions.seconds)
+    return response
+
+
+@router.post("/logout")
+async def logout(visit: Page, request: Request) -> Response:
+    """End the session."""
+    async with request.form() as form:
+        visit.check_form(form)
+    if visit.by is not None and visit.by.session is not None:
+        await visit.services.sessions.end(visit.by.session)
+    response = see("/login")
+    response.delete_cookie(SESSION_COOKIE, path="/")
+    return response
+
+
+@router.get("/signup")
+async def signup_form(visit: Page, invite: Annotated[str, Query(max_length=200)] = "") -> Response:
+    """Show the form for an account by an invite."""
+    return visit.page(views.Signup(invite=invite))
+
+
+@router.post("/signup")
+async def signup(visit: Page, request: Request) -> Response:
+    """Make an account and open its first session."""
+    async with request.form() as form:
+        visit.check_form(form)
+        code, name, email, password = (
+            text_of(form, field) for field in ("invite", "name", "email", "password")
+        )
+    try:
+        visit.services.logins.take(f"address:{address_of(request)}")
+        user = await visit.services.registry.sign_up(code, email, name, password)
+    except (Invalid, Gone, Conflict, TooMany) as error:
+        problems = field_problems(error.problems) or (views.FieldProblem(field="", message=error.message),)
+        view = views.Signup(invite=code, name=name, email=email, problems=problems)
+        return visit.page(view, error.status)
+    return await _logged_in(visit, user, "/")
+
+
+@router.get("/settings")
+async def settings(visit: Page) -> Response:
+    """Show tokens and invites."""
+    return visit.page(await _settings(visit))
+
+
+async def _settings(
+    visit: Visit, token: str | None = None, invite_url: str | None = None, error: VitrineError | None = None
+) -> views.Settings:
+    who = visit.member
+    tokens = await visit.services.tokens.page(who, 100, None)
+    invites = await visit.services.invites.page(who, 100, None) if who.user.operator else None
+    return views.Settings(
+        tokens=tuple(token_row(item) for item in tokens.items),
+        scopes=ALL_SCOPES,
+        new_token=token,
+        invites=tuple(invite_row(item) for item in invites.items) if invites else (),
+        can_invite=who.user.operator,
+        new_invite_url=invite_url,
+        problems=field_problems(error.problems) if error else (),
+    )
+
+
+@router.post("/settings/tokens")
+async def create_token(visit: Page, request: Request) -> Response:
+    """Make a token and show it this once."""
+    who = visit.member
+    async with request.form() as form:
+        visit.check_form(form)
+        label, days, wanted = text_of(form, "name"), text_of(form, "expires_days"), texts_of(form, "scope")
+    try:
+        expires_at = utcnow() + parse_lifetime(f"{days}d", "expires_days") if days else None
+        scopes = [scope for scope in ALL_SCOPES if scope in wanted] or list(ALL_SCOPES)
+        _, secret = await visit.services.tokens.create(who, label[:200] or "token", scopes, expires_at)
+    except Invalid as error:
+        return visit.page(await _settings(visit, error=error), error.status)
+    return visit.page(await _settings(visit, token=secret), 201)
+
+
+@router.post("/settings/tokens/{token_id}/revoke")
+async def revoke_token(token_id: str, visit: Page, request: Request) -> Response:
+    """Revoke a token at once."""
+    who = visit.member
+    async with request.form() as form:
+        visit.check_form(form)
+    await visit.services.tokens.revoke(who, token_id)
+    return see("/settings")
+
+
+@router.post("/settings/invites")
+async def create_invite(visit: Page, request: Request) -> Response:
+    """Make an invite (operators) and show its address this once."""
+    who = visit.member
+    async with request.form() as form:
+        visit.check_form(form)
+        email = text_of(form, "email").strip()
+    _, code = await visit.services.invites.create(who, email or None, parse_lifetime("7d"))
+    url = f"{visit.services.settings.base_url}/signup?invite={code}"
+    return visit.page(await _settings(visit, invite_url=url), 201)

@@ -1,0 +1,472 @@
+"""Every route by (anonymous, other user, owner, link holder, revoked link holder).
+
+A route that stands in the application and not in the table fails the test, and the other way round.
+For routes with a link's token in their path, the first three hold no token that exists.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Mount, Route
+
+from api_instance import FILES, PNG, Account, Instance, api, events_of, manifest
+from vitrine_api.app import routed
+from vitrine_api.credentials import form_token
+from vitrine_api.dependencies import SESSION_COOKIE
+from vitrine_api.pages import GUEST_COOKIE
+from vitrine_api.routes.pages_showcase import VISITOR_COOKIE
+from vitrine_common.clock import utcnow
+from vitrine_common.digests import sha256_bytes
+from vitrine_common.documents import Output, Trial
+from vitrine_common.states import TrialState
+
+__all__ = ["api"]
+
+Statuses = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the five get, and what they send."""
+
+    statuses: Statuses
+    json: Any = None
+    form: dict[str, str] | None = None
+
+
+def everybody(status: int = 200) -> Row:
+    """Open to all."""
+    return Row((status,) * 5)
+
+
+def account(status: int = 200, **sent: Any) -> Row:
+    """For everybody with an account, about their own things."""
+    return Row((401, status, status, 401, 401), **sent)
+
+
+def owner(status: int = 200, *, other: int = 404, **sent: Any) -> Row:
+    """For the owner; others must not learn that it exists."""
+    return Row((401, other, status, 401, 401), **sent)
+
+
+def operator(**sent: Any) -> Row:
+    """For operators, which none of the five is."""
+    return Row((401, 403, 403, 401, 401), **sent)
+
+
+def holder(status: int = 200, **sent: Any) -> Row:
+    """For whoever holds the link."""
+    return Row((404, 404, 404, status, 410), **sent)
+
+
+def page(status: int = 200) -> Row:
+    """A page for the owner; those without a login are led to it."""
+    return Row((303, 404, status, 303, 303))
+
+
+def own_page(status: int = 200) -> Row:
+    """A page about one's own things."""
+    return Row((303, status, status, 303, 303))
+
+
+def form(status: int = 303, *, other: int | None = None, **fields: str) -> Row:
+    """A form of a page."""
+    return Row((401, status if other is None else other, status, 401, 401), form=fields)
+
+
+A = "/api/v1"
+V = "/versions/{owner}/{name}/{version}"
+TABLE: dict[str, Row] = {
+    f"GET {A}/openapi.json": everybody(),
+    "GET /healthz": everybody(),
+    "GET /static/{path:path}": everybody(),
+    f"POST {A}/login": Row((401,) * 5, json={"email": "nobody@example.org", "password": "wrong"}),
+    f"POST {A}/logout": account(204),
+    f"GET {A}/whoami": account(),
+    f"GET {A}/tokens": account(),
+    f"POST {A}/tokens": account(201, json={"label": "another"}),
+    f"DELETE {A}/tokens/{{token_id}}": owner(204),
+    f"GET {A}/invites": operator(),
+    f"POST {A}/invites": operator(json={}),
+    f"DELETE {A}/invites/{{invite_id}}": operator(),
+    f"POST {A}/accounts": Row(
+        (410,) * 5, json={"code": "x", "email": "a@b.org", "name": "a", "password": "long enough it is"}
+    ),
+    f"POST {A}/blobs/missing": account(json={"blobs": []}),
+    f"POST {A}/blobs/complete": owner(404, json={"upload_id": "upload_of_nobody"}),
+    f"PUT {A}/blobs": account(201),
+    # Others have none of the bytes, and are told so for each file, whoever else has them.
+    f"POST {A}/versions": owner(200, other=422, json="manifest"),
+    f"GET {A}/models": account(),
+    f"GET {A}/models/{{owner}}/{{name}}": owner(),
+    f"GET {A}/models/{{owner}}/{{name}}/versions": owner(),
+    f"GET {A}/versions/{{version_id}}": owner(),
+    f"GET {A}/versions/{{version_id}}/events": owner(),
+    f"GET {A}{V}": owner(),
+    f"GET {A}{V}/manifest": owner(),
+    f"POST {A}{V}/runs": owner(202, json={"inputs": {}}),
+    f"GET {A}{V}/monitor": owner(),
+    f"GET {A}{V}/scoring": owner(),
+    f"GET {A}/runs": account(),
+    f"GET {A}/runs/{{run_id}}": owner(),
+    f"GET {A}/runs/{{run_id}}/events": owner(),
+    f"GET {A}/runs/{{run_id}}/outputs/{{name}}": owner(),
+    f"GET {A}/runs/{{run_id}}/inputs/{{name}}": owner(),
+    f"POST {A}/runs/{{run_id}}/cancel": owner(202),
+    f"GET {A}/links": account(),
+    f"POST {A}/links": owner(201, json="link"),
+    f"DELETE {A}/links/{{link_id}}": owner(204),
+    f"GET {A}/links/{{token}}": holder(),
+    f"GET {A}/links/{{token}}/runs": holder(),
+    f"POST {A}/links/{{token}}/runs": holder(202, json={"inputs": {}}),
+    f"GET {A}/links/{{token}}/runs/{{run_id}}": holder(),
+    f"GET {A}/links/{{token}}/runs/{{run_id}}/events": holder(),
+    f"GET {A}/links/{{token}}/runs/{{run_id}}/outputs/{{name}}": holder(),
+    f"GET {A}/links/{{token}}/runs/{{run_id}}/inputs/{{name}}": holder(),
+    f"POST {A}/links/{{token}}/runs/{{run_id}}/cancel": holder(202),
+    f"POST {A}/trainings": owner(202, other=422, json="training"),
+    f"GET {A}/trials": account(),
+    f"GET {A}/trials/{{trial_id}}": owner(),
+    f"GET {A}/trials/{{trial_id}}/metrics": owner(),
+    f"GET {A}/trials/{{trial_id}}/samples": owner(),
+    f"GET {A}/trials/{{trial_id}}/checkpoints": owner(),
+    f"GET {A}/trials/{{trial_id}}/events": owner(),
+    f"GET {A}/trials/{{trial_id}}/log": owner(),
+    f"GET {A}/trials/{{trial_id}}/outputs/{{name:path}}": owner(),
+    f"POST {A}/trials/{{trial_id}}/cancel": owner(202),
+    f"GET {A}/status": operator(),
+    "GET /": everybody(),
+    "GET /login": Row((200, 303, 303, 200, 200)),
+    "POST /login": Row((401,) * 5, form={"email": "nobody@example.org", "password": "wrong"}),
+    "POST /logout": Row((303,) * 5, form={}),
+    "GET /signup": everybody(),
+    "POST /signup": Row(
+        (410,) * 5, form={"invite": "x", "email": "a@b.org", "name": "a", "password": "long enough it is"}
+    ),
+    "GET /settings": own_page(),
+    "POST /settings/tokens": form(201, name="new", expires_days="3"),
+    "POST /settings/tokens/{token_id}/revoke": form(other=404),
+    "POST /settings/invites": form(403),
+    "GET /models": Row((303,) * 5),
+    "GET /models/{owner}/{name}": page(),
+    "GET /models/{owner}/{name}/versions/{version}": page(),
+    "GET /models/{owner}/{name}/versions/{version}/monitor": page(),
+    "GET /builds/{build_id}/events": page(),
+    "GET /runs": own_page(),
+    "GET /runs/{run_id}": page(),
+    "GET /runs/{run_id}/events": page(),
+    "GET /runs/{run_id}/outputs/{name}": page(),
+    "GET /runs/{run_id}/inputs/{name}": page(),
+    "POST /runs/{run_id}/cancel": form(other=404),
+    "GET /links": own_page(),
+    "POST /links": form(201, other=404, version="reference"),
+    "POST /links/{link_id}/revoke": form(other=404),
+    "GET /trials": own_page(),
+    "GET /trials/{trial_id}": page(),
+    "GET /trials/{trial_id}/events": page(),
+    "POST /trials/{trial_id}/cancel": form(other=404),
+    "GET /s/{token}": holder(),
+    "POST /s/{token}/runs": holder(303, form={}),
+    "GET /s/{token}/runs/{run_id}": holder(),
+    "GET /s/{token}/runs/{run_id}/events": holder(),
+    "GET /s/{token}/runs/{run_id}/outputs/{name}": holder(),
+    "GET /s/{token}/runs/{run_id}/inputs/{name}": holder(),
+    "POST /s/{token}/runs/{run_id}/cancel": holder(303, form={}),
+    "GET /s/{token}/examples/{name}/{index}": holder(),
+}
+WHO = ("anonymous", "other", "owner", "holder", "revoked")
+
+
+@pytest.fixture(scope="module")
+async def world(api: Instance) -> dict[str, Any]:
+    """What the owner has: a version, runs, links, a training."""
+    owner_, other = await api.account(), await api.account()
+    version = await api.ready(owner_, name="guarded")
+    owner_run = await _finished_run(api, owner_, version)
+    link = await owner_.share(version["reference"])
+    revoked = await owner_.share(version["reference"])
+    link_run, visitor = await _finished_link_run(api, link["token"])
+    revoked_run, revoked_visitor = await _finished_link_run(api, revoked["token"])
+    assert (await owner_.client.delete(f"/api/v1/links/{revoked['id']}")).status_code == 204
+    trial = await _finished_trial(api, owner_)
+    return {
+        "api": api,
+        "accounts": {"owner": owner_, "other": other},
+        "version": version,
+        "links": {
+            "holder": (link["token"], visitor, link_run),
+            "revoked": (revoked["token"], revoked_visitor, revoked_run),
+        },
+        "params": {
+            "owner": owner_.name,
+            "version": "1",
+            "version_id": version["id"],
+            "build_id": version["build_id"],
+            "run_id": owner_run,
+            "trial_id": trial,
+            "index": "0",
+        },
+        "ids": [
+            version["id"],
+            owner_run,
+            link["id"],
+            revoked["id"],
+            link_run,
+            revoked_run,
+            trial,
+            owner_.email,
+        ],
+    }
+
+
+async def _finished_run(api: Instance, account_: Account, version: dict[str, Any]) -> str:
+    path = f"/api/v1/versions/{version['reference'].replace('@', '/')}/runs"
+    started = await account_.client.post(path, files={"input.image": ("a.png", PNG, "image/png")})
+    assert started.status_code == 202, started.text
+    await api.finish(started.json()["id"], [_picture()])
+    return str(started.json()["id"])
+
+
+async def _finished_link_run(api: Instance, token: str) -> tuple[str, str]:
+    files = {"input.image": ("a.png", PNG, "image/png")}
+    started = await api.client().post(f"/api/v1/links/{token}/runs", files=files)
+    assert started.status_code == 202, started.text
+    await api.finish(started.json()["id"], [_picture()])
+    return str(started.json()["id"]), str(started.json()["visitor"])
+
+
+def _picture() -> Output:
+    return Output(
+        name="image",
+        type="image",
+        digest=sha256_bytes(PNG),
+        size=len(PNG),
+        media_type="image/png",
+        filename="a.png",
+    )
+
+
+async def _finished_trial(api: Instance, account_: Account) -> str:
+    answer = await account_.client.post("/api/v1/trainings", json=_training(account_))
+    assert answer.status_code == 202, answer.text
+    made = answer.json()
+    trial = Trial(
+        id=made["id"],
+        owner_id=account_.id,
+        owner=account_.name,
+        model=made["model"],
+        source_digest=made["source_digest"],
+        state=TrialState.SUCCEEDED,
+        outputs=[_picture()],
+        log_digest=sha256_bytes(PNG),
+        finished_at=utcnow(),
+    )
+    await api.database_as("trainer").collection(Trial).insert(trial)
+    return str(made["id"])
+
+
+def _training(account_: Account) -> dict[str, Any]:
+    return {"manifest": manifest({**manifest()["spec"], "train": {"command": "python echo.py"}}, FILES)}
+
+
+def routes_of(routes: list[BaseRoute]) -> Iterator[str]:
+    """Every `METHOD path` that the application answers."""
+    for route in routes:
+        if isinstance(route, Mount):
+            yield f"GET {route.path}/{{path:path}}"
+        elif isinstance(route, APIRoute | Route):
+            yield from (f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"})
+        else:
+            yield from routes_of(list(route.original_router.routes))  # type: ignore[attr-defined]
+
+
+def test_the_table_names_every_route_and_no_other() -> None:
+    assert sorted(routes_of(routed().routes)) == sorted(TABLE)
+
+
+@pytest.mark.parametrize("target", TABLE)
+async def test_route(world: dict[str, Any], target: str) -> None:
+    got = []
+    for who in ("anonymous", "other", "holder", "revoked", "owner"):
+        answer = await _ask(world, target, who)
+        got.append((who, answer.status_code))
+        if who != "owner":
+            _assert_nothing_of_the_owner(world, target, who, answer)
+    expected = dict(zip(WHO, TABLE[target].statuses, strict=True))
+    assert dict(got) == expected
+
+
+def _assert_nothing_of_the_owner(
+    world: dict[str, Any], target: str, who: str, answer: httpx.Response
+) -> None:
+    asked = str(answer.request.url)
+    own_run = world["links"][who][2] if who in world["links"] else None
+    for secret in world["ids"]:
+        if secret not in asked and secret != own_run:
+            assert secret not in answer.text, f"{who} reads {secret} at {target}"
+
+
+async def _ask(world: dict[str, Any], target: str, who: str) -> httpx.Response:
+    method, template = target.split(" ", 1)
+    row = TABLE[target]
+    path = await _path(world, template, who, row)
+    is_page = not template.startswith(("/api/", "/healthz", "/static"))
+    client = await _page_client(world, who) if is_page else await _api_client(world, who)
+    body: dict[str, Any] = {}
+    if row.form is not None:
+        body["data"] = {"csrf_token": _form_token(client), **_filled(world, row.form)}
+    elif row.json is not None:
+        body["json"] = _body(world, row.json)
+    elif method == "PUT":
+        body["content"] = b"some bytes"
+    return await client.request(method, path, **body)
+
+
+async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str:
+    params = dict(world["params"])
+    params["name"] = (
+        "image" if "outputs" in template or "inputs" in template or "examples" in template else "guarded"
+    )
+    params["name:path"] = params["name"]
+    params["path:path"] = "favicon.svg"
+    if "{token}" in template:
+        token, _, run_id = world["links"].get(
+            who, (secrets.token_urlsafe(16), "", world["links"]["holder"][2])
+        )
+        params |= {"token": token, "run_id": run_id}
+    params |= await _spares(world, template)
+    path = template
+    for name, value in params.items():
+        path = path.replace("{" + name + "}", value)
+    return path
+
+
+async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:
+    """Things of the owner's that a route destroys: new ones for every request."""
+    client = world["accounts"]["owner"].client
+    if "{token_id}" in template:
+        return {"token_id": (await client.post("/api/v1/tokens", json={"label": "spare"})).json()["id"]}
+    if "{link_id}" in template:
+        return {"link_id": (await world["accounts"]["owner"].share(world["version"]["reference"]))["id"]}
+    if "{invite_id}" in template:
+        answer = await world["api"].operator.client.post("/api/v1/invites", json={})
+        return {"invite_id": answer.json()["id"]}
+    return {}
+
+
+def _filled(world: dict[str, Any], fields: dict[str, str]) -> dict[str, str]:
+    reference = world["version"]["reference"]
+    return {name: reference if value == "reference" else value for name, value in fields.items()}
+
+
+def _body(world: dict[str, Any], wanted: Any) -> Any:
+    match wanted:
+        case "manifest":
+            return {"manifest": manifest(), "model": "guarded"}
+        case "training":
+            return _training(world["accounts"]["owner"])
+        case "link":
+            return {"ref": world["version"]["reference"]}
+    return wanted
+
+
+async def _api_client(world: dict[str, Any], who: str) -> httpx.AsyncClient:
+    api_: Instance = world["api"]
+    if who in world["accounts"]:
+        account_ = world["accounts"][who]
+        # A token of its own, because one of the routes revokes what it is asked with.
+        made = await account_.client.post("/api/v1/tokens", json={"label": "for one request"})
+        return api_.client(headers={"Authorization": f"Bearer {made.json()['token']}"})
+    visitor = world["links"].get(who, (None, None, None))[1]
+    return api_.client(headers={"X-Vitrine-Visitor": visitor} if visitor else {})
+
+
+async def _page_client(world: dict[str, Any], who: str) -> httpx.AsyncClient:
+    api_: Instance = world["api"]
+    cookies = {GUEST_COOKIE: secrets.token_urlsafe(16)}
+    if who in world["accounts"]:
+        user = await api_.services.repository.accounts.user(world["accounts"][who].id)
+        assert user is not None
+        cookies[SESSION_COOKIE] = await api_.services.sessions.open(user)
+    elif who in world["links"]:
+        cookies[VISITOR_COOKIE] = world["links"][who][1]
+    return api_.client(cookies=cookies)
+
+
+def _form_token(client: httpx.AsyncClient) -> str:
+    return form_token(client.cookies.get(SESSION_COOKIE) or client.cookies[GUEST_COOKIE])
+
+
+async def test_operators_may_invite_and_look_at_the_status(api: Instance) -> None:
+    client = api.operator.client
+    invite = await client.post("/api/v1/invites", json={})
+    assert invite.status_code == 201
+    assert invite.json()["code"] not in (await client.get("/api/v1/invites")).text
+    assert (await client.delete(f"/api/v1/invites/{invite.json()['id']}")).status_code == 204
+    status = (await client.get("/api/v1/status")).json()
+    assert status["services"]["api"]["ok"] is True
+    assert status["services"]["builder"]["ok"] is False
+    assert status["servers"]["mongo"]["ok"] is True
+
+
+async def test_what_is_not_yours_and_what_does_not_exist_look_alike(world: dict[str, Any]) -> None:
+    other = world["accounts"]["other"].client
+    for path in ("runs", "trials", "versions"):
+        existing = world["params"][{"runs": "run_id", "trials": "trial_id", "versions": "version_id"}[path]]
+        made_up = existing[:-4] + "0000"
+        answers = [(await other.get(f"/api/v1/{path}/{name}")).json() for name in (existing, made_up)]
+        for answer, name in zip(answers, (existing, made_up), strict=True):
+            answer["detail"] = answer["detail"].replace(name, "ID")
+            answer.pop("request_id")
+        assert json.dumps(answers[0]) == json.dumps(answers[1])
+
+
+async def test_a_visitor_sees_no_other_visitors_runs(world: dict[str, Any]) -> None:
+    token, _, run_id = world["links"]["holder"]
+    stranger = world["api"].client(headers={"X-Vitrine-Visitor": secrets.token_urlsafe(16)})
+    base = f"/api/v1/links/{token}/runs"
+    assert (await stranger.get(base)).json()["items"] == []
+    for path in (run_id, f"{run_id}/events", f"{run_id}/outputs/image", f"{run_id}/inputs/image"):
+        assert (await stranger.get(f"{base}/{path}")).status_code == 404
+    assert (await stranger.post(f"{base}/{run_id}/cancel")).status_code == 404
+    assert (await world["api"].client().get(f"/s/{token}/runs/{run_id}")).status_code == 404
+
+
+async def test_a_link_opens_no_run_of_another_link_or_of_the_owner(world: dict[str, Any]) -> None:
+    token, visitor, _ = world["links"]["holder"]
+    client = world["api"].client(headers={"X-Vitrine-Visitor": visitor})
+    for run_id in (world["params"]["run_id"], world["links"]["revoked"][2]):
+        assert (await client.get(f"/api/v1/links/{token}/runs/{run_id}")).status_code == 404
+
+
+async def test_authors_learn_how_a_visitors_run_ended_and_nothing_else(world: dict[str, Any]) -> None:
+    owner_, run_id = world["accounts"]["owner"].client, world["links"]["holder"][2]
+    told = (await owner_.get(f"/api/v1/runs/{run_id}")).json()
+    assert told["state"] == "succeeded"
+    assert (told["inputs"], told["outputs"], told["message"], told["log_tail"]) == ({}, [], "", "")
+    for path in ("outputs/image", "inputs/image"):
+        assert (await owner_.get(f"/api/v1/runs/{run_id}/{path}")).status_code == 403
+    assert (await owner_.post(f"/api/v1/runs/{run_id}/cancel")).status_code == 403
+    (event, state), *more = events_of((await owner_.get(f"/api/v1/runs/{run_id}/events")).text)
+    assert (event, state["inputs"], more) == ("end", {}, [])
+
+
+async def test_scopes_narrow_what_a_token_may_do(world: dict[str, Any]) -> None:
+    owner_ = world["accounts"]["owner"].client
+    made = await owner_.post("/api/v1/tokens", json={"label": "reader", "scopes": ["read"]})
+    reader = world["api"].client(headers={"Authorization": f"Bearer {made.json()['token']}"})
+    assert (await reader.get("/api/v1/models")).status_code == 200
+    run = await reader.post(f"/api/v1/versions/{world['params']['owner']}/guarded/1/runs", json={})
+    share = await reader.post("/api/v1/links", json={"ref": world["version"]["reference"]})
+    more = await reader.post("/api/v1/tokens", json={"label": "more", "scopes": ["read", "run"]})
+    assert [run.status_code, share.status_code, more.status_code] == [403, 403, 403]
+    assert (await reader.post("/api/v1/logout")).status_code == 204
+    assert (await reader.get("/api/v1/models")).status_code == 401
