@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 _SAFE_LINK = re.compile(r"^(https?://|mailto:|#)", re.IGNORECASE)
 _TOP_HEADING = 3
+_LINK_REL = "nofollow noopener noreferrer"
 MAX_LENGTH = 200_000
 
 
@@ -53,16 +54,27 @@ def _adapt(token: Token) -> None:
         if style and not style.endswith("left"):
             token.attrSet("class", "mid" if style.endswith("center") else "num")
     if token.children:
-        token.children = [part for child in token.children for part in _adapt_inline(child)]
+        token.children = list(_adapt_inline(token.children))
 
 
-def _adapt_inline(token: Token) -> Iterator[Token]:
-    if token.type == "image":
-        link = Token("link_open", "a", 1, attrs={"href": token.attrs["src"]})
-        yield from _adapt_inline(link)
-        yield Token("text", "", 0, content=token.content or "image")
-        yield Token("link_close", "a", -1)
+def _adapt_inline(tokens: list[Token]) -> Iterator[Token]:
+    depth = 0
+    for token in tokens:
+        depth += token.nesting if token.type in ("link_open", "link_close") else 0
+        if token.type == "image":
+            yield from _image_words(token, linked=depth == 0)
+            continue
+        if token.type == "link_open":
+            token.attrSet("rel", _LINK_REL)
+        yield token
+
+
+def _image_words(image: Token, *, linked: bool) -> Iterator[Token]:
+    """Stand for an image: its description, which leads to it unless it is inside a link already."""
+    words = Token("text", "", 0, content=image.content or "image")
+    if not linked:
+        yield words
         return
-    if token.type == "link_open":
-        token.attrSet("rel", "nofollow noopener noreferrer")
-    yield token
+    yield Token("link_open", "a", 1, attrs={"href": image.attrs["src"], "rel": _LINK_REL})
+    yield words
+    yield Token("link_close", "a", -1)

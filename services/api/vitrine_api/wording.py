@@ -13,6 +13,8 @@ class Explanation:
     blame: str
     """Who has to do something about it."""
     advice: str
+    for_owner: str = ""
+    """What the model's owner is told instead of both."""
 
 
 _MODEL = "This is the model's side, not yours."
@@ -21,24 +23,40 @@ _OURS = "This is our fault, not yours or the model's."
 
 _REASONS = {
     "user_error": Explanation(
-        "The model's program stopped with an error", _MODEL, "Try another input, or tell the author."
+        "The model's program stopped with an error",
+        _MODEL,
+        "Try another input, or tell the author.",
+        "What it printed last says more; repair it and push again.",
     ),
     "timeout": Explanation(
-        "The model took longer than it may", _MODEL, "Try a smaller input, or tell the author."
+        "The model took longer than it may",
+        _MODEL,
+        "Try a smaller input, or tell the author.",
+        "Make it faster, or raise `resources.timeout` in vitrine.yaml.",
     ),
     "out_of_memory": Explanation(
-        "The model needed more memory than it may use", _MODEL, "Try a smaller input, or tell the author."
+        "The model needed more memory than it may use",
+        _MODEL,
+        "Try a smaller input, or tell the author.",
+        "Make it smaller, or raise `resources.memory` in vitrine.yaml.",
     ),
     "disk_full": Explanation(
-        "The model wrote more to disk than it may", _MODEL, "Try a smaller input, or tell the author."
+        "The model wrote more to disk than it may",
+        _MODEL,
+        "Try a smaller input, or tell the author.",
+        "Write less, or raise `resources.disk` in vitrine.yaml.",
     ),
     "output_too_large": Explanation(
-        "The result is larger than can be kept", _MODEL, "Try a smaller input, or tell the author."
+        "The result is larger than can be kept",
+        _MODEL,
+        "Try a smaller input, or tell the author.",
+        "Return less: outputs have a size limit.",
     ),
     "sandbox_violation": Explanation(
         "The model tried something that its sandbox does not allow",
         _MODEL,
         "Only its author can change this.",
+        "Runs have no network and see only their own directory; what it printed last may say what it tried.",
     ),
     "input_invalid": Explanation(
         "The model cannot read this input", _YOURS, "Change the input and run it again."
@@ -67,7 +85,7 @@ _STATUSES = {
     410: Explanation("This is no longer here", "", "Ask whoever gave you the address for a new one."),
     413: Explanation("That is too large", "", "Send a smaller file; the form says how large one may be."),
     422: Explanation(
-        "Something in the form needs another look", "", "Change what is named below and send it again."
+        "Something in the form needs another look", "", "Change what is named here and send it again."
     ),
     429: Explanation("That was too much at once", "", "Wait a moment, then try again."),
     500: Explanation(
