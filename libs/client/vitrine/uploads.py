@@ -127,7 +127,12 @@ class Uploader:
             self._transport.call("POST", "/blobs/complete", json={"upload_id": item.upload.upload_id})
         except Refused as error:
             self._journal.forget(item.upload)
-            if isinstance(error, NotFound) or error.status == 410:
+            # What an earlier push sent may be gone by now: then nothing is wrong with the file.
+            if (
+                isinstance(error, NotFound)
+                or error.status == 410
+                or (error.status == 422 and item.upload.sent)
+            ):
                 item.expired = True
                 self._watch.sent(-sum(part.size for part in item.upload.parts))
                 return

@@ -62,6 +62,10 @@ for commands in (
     train_commands,
 ):
     commands.register(app)
+for found in app.registered_commands:
+    if found.callback is not None:
+        # The whole first sentence: without it, the list of commands cuts it off in the middle.
+        found.short_help = (found.callback.__doc__ or "").split("\n")[0].rstrip(".")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

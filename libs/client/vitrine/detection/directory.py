@@ -61,11 +61,11 @@ def draft_directory(directory: Path) -> Draft:
         raise BadBundle(f"{directory} is {foreign[0]}, which is not taken yet", advice=foreign[1])
     base = yaml_text.head(model_name(directory.resolve().name))
     tail = yaml_text.training("train.py" in names, bool(weights) or not runnable)
-    if weights and not any(one.arguments for one in runnable):
-        notes: tuple[str, ...] = (
-            (f"There are several ONNX files; {weights[0]} is run.",) if len(weights) > 1 else ()
+    if weights and not any(one.arguments and _is_preferred(one) for one in runnable):
+        several = f"There are several ONNX files; {weights[0]} is run."
+        return Draft(
+            base + yaml_text.onnx(weights[0]) + tail, weights[0], (several,) if len(weights) > 1 else ()
         )
-        return Draft(base + yaml_text.onnx(weights[0]) + tail, weights[0], notes)
     if not runnable:
         advice = "Put a script (predict.py) or an exported model.onnx there, then run `vitrine init` again."
         raise BadBundle(f"{directory} has no Python script and no ONNX file at its top", advice=advice)
@@ -150,6 +150,10 @@ def _has_main(tree: ast.Module) -> bool:
         isinstance(node, ast.If) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
         for node in tree.body
     )
+
+
+def _is_preferred(script: Script) -> bool:
+    return script.name.lower().startswith(_PREFERRED)
 
 
 def _rank(script: Script) -> tuple[int, int, str]:
