@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 import mimetypes
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -163,6 +164,19 @@ def _file_value(item: Input, filename: str, media_type: str, size: int, head: by
     elif not media_type or media_type == "application/octet-stream":
         media_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
     return FileValue(digest=_UNSTORED, size=size, media_type=media_type, filename=filename).model_dump()
+
+
+def file_values(version: Version | None, inputs: str) -> dict[str, FileValue]:
+    """Return the files among a run's values, by input name.
+
+    Only the declared type tells: a `json` value may look like a file's and name somebody else's digest.
+    """
+    if version is None:
+        return {}
+    values = json.loads(inputs)
+    declared = Spec.model_validate(version.spec).effective_inputs()
+    names = [item.name for item in declared if item.is_file and item.name in values]
+    return {name: FileValue.model_validate(values[name]) for name in names}
 
 
 def safe_filename(name: str, fallback: str) -> str:

@@ -89,13 +89,14 @@ def _is_file(value: Any) -> bool:
 
 
 def _inputs(inputs: str, spec: Spec | None, url: str) -> tuple[views.InputSummary, ...]:
-    titles = {item.name: item.title for item in spec.effective_inputs()} if spec else {}
+    declared = {item.name: item for item in spec.effective_inputs()} if spec else {}
+    files = {name for name, item in declared.items() if item.is_file}
     return tuple(
         views.InputSummary(
-            title=titles.get(name, name),
+            title=declared[name].title if name in declared else name,
             text=_value_words(value),
-            url=f"{url}/inputs/{name}" if _is_file(value) else None,
-            is_image=_is_file(value) and value["media_type"] in SAFE_TYPES,
+            url=f"{url}/inputs/{name}" if name in files else None,
+            is_image=name in files and value["media_type"] in SAFE_TYPES,
         )
         for name, value in json.loads(inputs).items()
     )

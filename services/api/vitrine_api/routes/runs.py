@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from vitrine_api.models import parse_reference
 from vitrine_api.policy import Action, Principal, allows, require
 from vitrine_api.resources import Listed, RunOut, run_out
 from vitrine_api.run_bodies import run_values
+from vitrine_api.run_inputs import file_values
 from vitrine_api.runs import RunRecord
 from vitrine_api.services import Services
 from vitrine_api.streams import blob_response, event_stream, json_events, without_news
@@ -143,7 +143,7 @@ async def input_response(app: Services, principal: Principal, run_id: str, name:
     """Return the bytes of a run's input. Raises NotFound, Denied."""
     record = await app.runs.get(principal, run_id)
     require(principal, Action.OPEN, record.request)
-    value = json.loads(record.request.inputs).get(name)
-    if not (isinstance(value, dict) and set(value) == {"digest", "size", "media_type", "filename"}):
+    value = file_values(await version_of(app, record), record.request.inputs).get(name)
+    if value is None:
         raise NotFound(f"there is no file input `{name[:80]}`")
-    return await blob_response(app.platform.blobs, value["digest"], value["media_type"], value["filename"])
+    return await blob_response(app.platform.blobs, value.digest, value.media_type, value.filename)
