@@ -11,6 +11,7 @@ import pytest
 from client_doubles import FakePlatform, events, problem, run, version
 from vitrine.errors import ClientError, Gone, LoginNeeded, Misuse, NotFound, Refused, Unreachable
 from vitrine.references import LinkAddress, Reference, parse_link, parse_reference, parse_target
+from vitrine.results import Version
 from vitrine.sse import read_events, split_lines
 
 TOKEN = "a" * 22
@@ -141,14 +142,8 @@ def test_a_link_is_used_without_the_account_and_as_one_visitor() -> None:
 def test_the_token_goes_to_no_other_host() -> None:
     platform = FakePlatform()
     with platform.client() as client, pytest.raises(ClientError, match="another one"):
-        client.built(client_version(events_url="http://evil.test/events"))
+        client.built(Version.model_validate(version(state="building", events_url="http://evil.test/x")))
     assert not platform.requests
-
-
-def client_version(**changes: object):  # type: ignore[no-untyped-def]
-    from vitrine.results import Version
-
-    return Version.model_validate(version(state="building", **changes))
 
 
 def test_a_login_is_used_from_then_on() -> None:
