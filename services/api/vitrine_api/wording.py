@@ -61,6 +61,17 @@ _REASONS = {
     "input_invalid": Explanation(
         "The model cannot read this input", _YOURS, "Change the input and run it again."
     ),
+    "build_failed": Explanation(
+        "This version has no environment: its build failed",
+        _MODEL,
+        "Only its author can change this.",
+        "The version's page says why; repair it and push again.",
+    ),
+    "expired": Explanation(
+        "This run waited too long and was given up",
+        _OURS,
+        "The server is busy: run it again in a few minutes.",
+    ),
     "cancelled": Explanation("This run was cancelled", "", "Run it again whenever you like."),
     "platform_error": Explanation(
         "Something broke on our side",
@@ -68,9 +79,6 @@ _REASONS = {
         "Run it again; if it happens twice, tell whoever runs this server.",
     ),
 }
-_EXPIRED = Explanation(
-    "This run waited too long and was given up", _OURS, "The server is busy: run it again in a few minutes."
-)
 
 _STATUSES = {
     400: Explanation("This request makes no sense to us", "", "Go back and try again."),
@@ -97,8 +105,6 @@ _STATUSES = {
 
 def explain_run(state: str, reason: str | None) -> Explanation:
     """Return the words for a run that did not succeed."""
-    if state == "expired":
-        return _EXPIRED
     return _REASONS.get(reason or state, _REASONS["platform_error"])
 
 

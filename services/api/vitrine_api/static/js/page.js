@@ -28,10 +28,11 @@ async function copy(button) {
 
 function enlarge(link) {
   const dialog = document.getElementById("zoom");
-  const picture = dialog.querySelector("img");
+  const picture = document.createElement("img");
   picture.src = link.href;
   picture.alt = link.querySelector("img")?.alt ?? "";
-  picture.hidden = false;
+  dialog.querySelector("img")?.remove();
+  dialog.append(picture);
   dialog.showModal();
 }
 
