@@ -13,12 +13,15 @@ from vitrine_api.settings import ApiSettings
 from vitrine_api.versions import check_model_name
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bus import Bus
+from vitrine_common.clock import after
 from vitrine_common.documents import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial, Version
 from vitrine_common.errors import Invalid, Problem
-from vitrine_common.ids import new_id
+from vitrine_common.ids import new_id, sibling_id
 from vitrine_common.messages import TrainCancel, TrainStart
-from vitrine_common.states import TRIAL, TrialState
+from vitrine_common.states import TRIAL, TrialState, VersionState
 from vitrine_common.telemetry import inject
+
+_REGISTERING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,16 @@ class TrialRecord:
     def final(self) -> bool:
         """Whether nothing will change any more."""
         return TRIAL.is_final(self.state)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended and the version that it registered, if any, can be run or failed to build."""
+        if not self.final or self.trial is None or self.trial.version_id is None:
+            return self.final
+        if self.version is not None:
+            return self.version.state in {VersionState.READY, VersionState.BUILD_FAILED}
+        # Registering takes milliseconds; a version that was refused must not be waited for without end.
+        return (self.trial.finished_at or self.trial.updated_at) < after(-_REGISTERING_SECONDS)
 
 
 class Training:
@@ -122,17 +135,17 @@ class Training:
         return await self._trials.checkpoints(trial_id)
 
     def follow(self, member: Member, trial_id: str) -> Follower[TrialRecord]:
-        """Return a follower of a trial."""
+        """Return a follower of a trial, up to the end of the build of what it registered."""
 
         async def read() -> TrialRecord:
             return await self.get(member, trial_id)
 
         return Follower(
             hub=self._hub,
-            ids=(trial_id,),
+            ids=(trial_id, sibling_id("version", trial_id)),
             read=read,
             mark=lambda record: record.state,
-            is_final=lambda record: record.final,
+            is_final=lambda record: record.settled,
             recheck_seconds=self._settings.recheck_seconds,
         )
 
