@@ -42,7 +42,9 @@ class BodyTooLarge(HTTPException):
     """A body is over its limit; raised before, or while, it is read."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(413, f"the body is larger than {limit} bytes, the most that is taken here")
+        message = f"the body is larger than {limit} bytes, the most that is taken here"
+        # The rest of the body may be on its way: the connection is of no further use.
+        super().__init__(413, message, {"Connection": "close"})
 
 
 def as_vitrine_error(error: Exception) -> VitrineError | HTTPException:

@@ -138,7 +138,6 @@ class BodyLimit:
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
             response = await error_response(Request(scope, receive), BodyTooLarge(limit))
-            response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
         await self._app(scope, _Counted(receive, limit), send)

@@ -179,9 +179,8 @@ class LinkOut(BaseModel):
 
 
 class LinkView(BaseModel):
-    """What a link's holder may know: nothing about its owner."""
+    """What a link's holder may know: nothing about its owner, whose note the label is."""
 
-    label: str
     model: str
     version_digest: str
     description: str
@@ -354,7 +353,6 @@ def link_view(link: ShareLink, version: Version) -> LinkView:
     """Describe a link to its holder."""
     left = None if link.max_runs is None else max(0, link.max_runs - link.runs_used)
     return LinkView(
-        label=link.label,
         model=version.model,
         version_digest=version.digest,
         description=str(version.spec.get("description") or ""),

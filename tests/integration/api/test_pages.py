@@ -1,0 +1,260 @@
+"""Pages as a browser without scripts, and one with htmx, would use them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+
+import httpx
+import pytest
+
+from api_instance import PNG, SPEC, Account, Instance
+from vitrine_api.rendering import CONTENT_SECURITY_POLICY
+from vitrine_common.documents import Output
+from vitrine_common.messages import RunFinished, RunProgress
+from vitrine_common.states import Reason, RunState
+
+HTMX = {"HX-Request": "true"}
+
+
+def token_in(text: str) -> str:
+    """The form token of a page."""
+    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', text)
+    assert found is not None, text[:2000]
+    return found[1]
+
+
+def fragments(text: str) -> list[tuple[str, str]]:
+    """The events of an event stream of fragments."""
+    found = []
+    for block in text.split("\n\n"):
+        lines = [line.partition(": ") for line in block.splitlines()]
+        names = [value for name, _, value in lines if name == "event"]
+        if names:
+            found.append((names[0], "\n".join(value for name, _, value in lines if name == "data")))
+    return found
+
+
+async def log_in(api: Instance, someone: Account) -> httpx.AsyncClient:
+    """A browser that has logged in by the form."""
+    browser = api.client(follow_redirects=True)
+    page = await browser.get("/runs")
+    assert page.url.path == "/login"
+    fields = {"csrf_token": token_in(page.text), "email": someone.email, "password": someone.password}
+    answer = await browser.post("/login", data={**fields, "next": "/runs"})
+    assert (answer.status_code, answer.url.path) == (200, "/runs"), answer.text
+    return browser
+
+
+async def test_logging_in_and_out(api: Instance) -> None:
+    someone = await api.account()
+    browser = await log_in(api, someone)
+    page = await browser.get("/")
+    assert someone.name in page.text
+    assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    out = await browser.post("/logout", data={"csrf_token": token_in(page.text)})
+    assert out.url.path == "/login"
+    assert (await browser.get("/settings")).url.path == "/login"
+
+
+async def test_a_wrong_password_shows_the_form_again(api: Instance) -> None:
+    browser = api.client()
+    page = (await browser.get("/login")).text
+    fields = {"csrf_token": token_in(page), "email": "who@example.org", "password": "wrong"}
+    answer = await browser.post("/login", data=fields)
+    assert answer.status_code == 401
+    assert "who@example.org" in answer.text
+    assert "password is wrong" in answer.text
+
+
+async def test_signing_up_by_an_invite(api: Instance) -> None:
+    invite = (await api.operator.client.post("/api/v1/invites", json={})).json()
+    browser = api.client(follow_redirects=True)
+    page = await browser.get("/signup", params={"invite": invite["code"]})
+    name = f"page-{secrets.token_hex(4)}"
+    fields = {"csrf_token": token_in(page.text), "invite": invite["code"], "name": name}
+    short = await browser.post(
+        "/signup", data={**fields, "email": f"{name}@example.org", "password": "short"}
+    )
+    assert short.status_code == 422
+    assert "take at least 10" in short.text
+    done = await browser.post(
+        "/signup", data={**fields, "email": f"{name}@example.org", "password": "s" * 12}
+    )
+    assert (done.status_code, done.url.path) == (200, "/")
+    assert name in done.text
+
+
+async def test_the_owners_pages(api: Instance) -> None:
+    someone = await api.account()
+    version = await api.ready(someone, name="shown")
+    run = (await someone.client.post(f"/api/v1/versions/{someone.name}/shown/1/runs", json={})).json()
+    await api.finish(run["id"], [Output(name="output", type="text", value='"it said this"')])
+    browser = await log_in(api, someone)
+    for path, words in (
+        ("/", "shown"),
+        (f"/models/{someone.name}/shown", version["digest"][7:15]),
+        (f"/models/{someone.name}/shown/versions/1", "python echo.py"),
+        (f"/models/{someone.name}/shown/versions/1/monitor", f"{someone.name}/shown@1"),
+        ("/runs", run["id"]),
+        (f"/runs?reference={someone.name}/shown", run["id"]),
+        (f"/runs/{run['id']}", "it said this"),
+        ("/links", f"{someone.name}/shown@1"),
+        ("/trials", "rial"),
+        ("/settings", "oken"),
+    ):
+        answer = await browser.get(path)
+        assert answer.status_code == 200, path
+        assert words in answer.text, path
+
+
+async def test_making_and_revoking_a_link(api: Instance) -> None:
+    someone = await api.account()
+    version = await api.ready(someone)
+    browser = await log_in(api, someone)
+    token = token_in((await browser.get("/links")).text)
+    wrong = await browser.post(
+        "/links",
+        data={"csrf_token": token, "version": version["reference"], "expires_days": "0", "label": "kept"},
+    )
+    assert wrong.status_code == 422
+    assert "kept" in wrong.text
+    fields = {"csrf_token": token, "version": version["reference"], "expires_days": "3", "max_runs": "5"}
+    made = await browser.post("/links", data=fields)
+    found = re.search(r"/s/([A-Za-z0-9_-]{22})", made.text)
+    assert found is not None
+    assert (await api.client().get(f"/s/{found[1]}")).status_code == 200
+    link = (await someone.client.get("/api/v1/links")).json()["items"][0]
+    assert (link["max_runs"], link["state"]) == (5, "active")
+    await browser.post(f"/links/{link['id']}/revoke", data={"csrf_token": token})
+    gone = await api.client().get(f"/s/{found[1]}")
+    assert (gone.status_code, gone.headers["content-type"]) == (410, "text/html; charset=utf-8")
+    assert found[1] not in (await browser.get("/links")).text
+
+
+async def test_a_token_made_on_the_page_is_shown_once(api: Instance) -> None:
+    someone = await api.account()
+    browser = await log_in(api, someone)
+    token = token_in((await browser.get("/settings")).text)
+    fields = {"csrf_token": token, "name": "for ci", "expires_days": "7", "scope": ["read"]}
+    made = await browser.post("/settings/tokens", data=fields)
+    secret = re.search(r"vt_[A-Za-z0-9_-]{40,}", made.text)
+    assert secret is not None
+    assert secret[0] not in (await browser.get("/settings")).text
+    who = await api.client(headers={"Authorization": f"Bearer {secret[0]}"}).get("/api/v1/whoami")
+    assert who.json()["scopes"] == ["read"]
+
+
+@pytest.fixture
+async def link(api: Instance) -> str:
+    someone = await api.account()
+    version = await api.ready(someone)
+    return str((await someone.share(version["reference"], max_runs=9, label="private note"))["token"])
+
+
+async def test_a_visitor_runs_the_model_by_the_plain_form(api: Instance, link: str) -> None:
+    browser = api.client(follow_redirects=True)
+    page = await browser.get(f"/s/{link}")
+    assert SPEC["description"] in page.text
+    assert "private note" not in page.text
+    assert (await browser.get(f"/s/{link}/examples/image/0")).content == PNG
+    cookie = next(c for c in page.headers.get_list("set-cookie") if c.startswith("vitrine_visitor"))
+    assert f"Path=/s/{link}" in cookie
+    token = token_in(page.text)
+    wrong = await browser.post(
+        f"/s/{link}/runs", data={"csrf_token": token, "input.text": "mine", "input.count": "x"}
+    )
+    assert wrong.status_code == 422
+    assert 'value="mine"' in wrong.text
+    done = await browser.post(
+        f"/s/{link}/runs", data={"csrf_token": token, "example.image": "0", "input.text": "a"}
+    )
+    assert (done.status_code, done.url.path.startswith(f"/s/{link}/runs/run_")) == (200, True)
+    run_id = done.url.path.rpartition("/")[2]
+    await api.finish(
+        run_id, [Output(name="output", type="labels", value=json.dumps([{"label": "seven", "score": 0.9}]))]
+    )
+    shown = await browser.get(done.url.path)
+    assert "seven" in shown.text
+    assert (await browser.get(f"{done.url.path}/inputs/image")).content == PNG
+    assert run_id in (await browser.get(f"/s/{link}")).text
+
+
+async def test_a_visitor_runs_the_model_by_script_and_follows_it(api: Instance, link: str) -> None:
+    browser = api.client()
+    token = token_in((await browser.get(f"/s/{link}")).text)
+    wrong = await browser.post(
+        f"/s/{link}/runs", data={"csrf_token": token, "input.count": "x"}, headers=HTMX
+    )
+    assert wrong.status_code == 422
+    assert "<html" not in wrong.text
+    panel = await browser.post(f"/s/{link}/runs", data={"csrf_token": token}, headers=HTMX)
+    assert panel.status_code == 200
+    assert "<html" not in panel.text
+    events = re.search(rf'sse-connect="(/s/{link}/runs/(run_\w+)/events)"', panel.text)
+    assert events is not None
+    run_id, text = events[2], ""
+    async with browser.stream("GET", events[1]) as stream:
+        async for chunk in stream.aiter_text():
+            text += chunk
+            if "event: status" in text and "event: progress" not in text:
+                news = RunProgress(
+                    run_id=run_id, state=RunState.QUEUED, fraction=0.25, message="step 1", log="secret"
+                )
+                await api.platform.bus.tell(news)
+            if "event: progress" in text and "event: done" not in text:
+                outputs = [Output(name="output", type="label", value='{"label": "seven"}')]
+                await api.finish(run_id, outputs)
+                fact = RunFinished(run_id=run_id, version_id="version_x", state=RunState.SUCCEEDED)
+                await api.platform.bus.send(fact)
+    told = fragments(text)
+    assert [name for name, _ in told] == ["status", "progress", "done"]
+    assert "step 1" in told[1][1]
+    assert "secret" not in told[1][1]
+    assert "seven" in told[2][1]
+
+
+async def test_a_failed_run_says_whose_fault_it_is(api: Instance, link: str) -> None:
+    browser = api.client(follow_redirects=True)
+    token = token_in((await browser.get(f"/s/{link}")).text)
+    page = await browser.post(f"/s/{link}/runs", data={"csrf_token": token})
+    run_id = page.url.path.rpartition("/")[2]
+    await api.finish(
+        run_id, state=RunState.FAILED, reason=Reason.USER_ERROR, message="it exited with status 1"
+    )
+    shown = (await browser.get(page.url.path)).text
+    assert "it exited with status 1" in shown
+    assert "stopped with an error" in shown
+
+
+async def test_a_visitor_cancels_a_run(api: Instance, link: str) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def put(message: object) -> None:
+        heard.put_nowait(message.data)  # type: ignore[attr-defined]
+
+    listening = await api.platform.bus.client.subscribe("run.cancel", cb=put)
+    browser = api.client(follow_redirects=True)
+    token = token_in((await browser.get(f"/s/{link}")).text)
+    page = await browser.post(f"/s/{link}/runs", data={"csrf_token": token})
+    await browser.post(f"{page.url.path}/cancel", data={"csrf_token": token})
+    assert page.url.path.rpartition("/")[2].encode() in await asyncio.wait_for(heard.get(), 30)
+    await listening.unsubscribe()
+
+
+async def test_an_unknown_link_and_an_unknown_page(api: Instance) -> None:
+    for path in ("/s/nothing-of-the-kind", "/nowhere"):
+        answer = await api.client().get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+async def test_assets_may_be_kept_and_are_what_the_pages_name(api: Instance) -> None:
+    page = (await api.client().get("/login")).text
+    assets = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert assets
+    for url in assets:
+        answer = await api.client().get(url.replace("&amp;", "&"))
+        assert answer.status_code == 200, url
+        assert "immutable" in answer.headers["cache-control"], url
