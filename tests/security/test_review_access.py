@@ -1,4 +1,4 @@
-"""Ways round the authorization table that a review tried: values and names that only look like permissions."""
+"""Ways round the authorization table: values and names that only look like permissions."""
 
 from __future__ import annotations
 

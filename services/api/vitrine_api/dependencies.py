@@ -89,6 +89,7 @@ def wait_seconds(prefer: str | None, most: float) -> float:
     """Return how long a client would rather wait than ask again (RFC 7240); 0 without such a wish."""
     for wish in (prefer or "").split(","):
         name, _, value = wish.strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
-            return min(float(value.strip()[:6]), most)
+        value = value.strip()
+        if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
+            return min(float(value[:6]), most)
     return 0.0

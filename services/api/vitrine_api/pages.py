@@ -136,7 +136,10 @@ def see(url: str) -> RedirectResponse:
 
 def local_url(url: str) -> str:
     """Return `url` if it leads to a page of this server, else the front page."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/"
     is_local = (
         url.startswith("/") and not url.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
     )

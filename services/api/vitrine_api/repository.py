@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,7 @@ T = TypeVar("T")
 
 MAX_PAGE = 200
 _IDS_AT_ONCE = 500
+_CURSOR = re.compile(r"([0-9]{1,15})\.([0-9]{1,9})")
 Where = Mapping[str, Any]
 
 
@@ -84,10 +86,10 @@ def _milliseconds(time: datetime) -> int:
 
 
 def _read_cursor(text: str) -> tuple[int, int]:
-    at, _, seen = text.partition(".")
-    if not (at.isascii() and at.isdigit() and seen.isascii() and seen.isdigit() and len(text) < 40):
+    match = _CURSOR.fullmatch(text)
+    if match is None:
         raise Invalid("after: is no cursor; take `next` of the page before")
-    return int(at), int(seen)
+    return int(match[1]), int(match[2])
 
 
 async def _by_ids(collection: Collection[D], ids: Iterable[str]) -> dict[str, D]:

@@ -35,6 +35,10 @@ async def run_values(request: Request, version: Version) -> AsyncIterator[dict[s
 def _json_values(body: bytes) -> dict[str, Any]:
     try:
         read = json.loads(body or b"{}")
+        if b"\\u" in body:
+            json.dumps(read, ensure_ascii=False).encode()  # half of a surrogate pair can be stored nowhere
+    except UnicodeEncodeError:
+        raise Invalid("the body has half of a surrogate pair, which is no character") from None
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}") from None
     if not isinstance(read, dict) or set(read) - {"inputs"} or not isinstance(read.get("inputs", {}), dict):

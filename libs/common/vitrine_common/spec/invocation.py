@@ -10,8 +10,9 @@ from typing import Any
 
 from vitrine_common.spec.model import Spec
 from vitrine_common.spec.outputs import OutputType
-from vitrine_common.spec.values import FileValue
+from vitrine_common.spec.values import MAX_JSON_DEPTH, FileValue, is_too_deep
 
+_TOO_DEEP = f"is JSON that is nested deeper than {MAX_JSON_DEPTH} levels"
 _SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "text/plain": ".txt"}
 
 
@@ -128,11 +129,14 @@ def _number(text: str) -> int | float:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ValueError("is JSON that is nested too deeply") from error
+        raise ValueError(_TOO_DEEP) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error.msg} at line {error.lineno}") from error
+    if is_too_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return value
 
 
 def _refuse_constant(name: str) -> None:

@@ -158,7 +158,8 @@ def _json(item: JsonInput, given: Any) -> Any:
         raise _Unusable(f"is larger than {item.max_bytes} bytes of JSON")
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        _check_json_depth(value)
+        if is_too_deep(value):
+            raise _Unusable(f"is nested deeper than {MAX_JSON_DEPTH} levels")
         _json_text(value)
     except json.JSONDecodeError as error:
         raise _Unusable(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
@@ -180,13 +181,13 @@ def _refuse_constant(name: str) -> None:
     raise _Unusable(f"has {name}, which is no JSON number")
 
 
-def _check_json_depth(value: Any) -> None:
+def is_too_deep(value: Any) -> bool:
+    """Say whether JSON is nested deeper than what reads it later can follow."""
     level, depth = [value], 0
-    while level:
-        if depth > MAX_JSON_DEPTH:
-            raise _Unusable(f"is nested deeper than {MAX_JSON_DEPTH} levels")
+    while level and depth <= MAX_JSON_DEPTH:
         children = [part.values() if isinstance(part, dict) else part for part in level if _is_nested(part)]
         level, depth = [child for group in children for child in group], depth + 1
+    return bool(level)
 
 
 def _is_nested(value: Any) -> bool:

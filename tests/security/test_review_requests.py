@@ -1,0 +1,50 @@
+"""Requests made to break the api: each is refused by name, none is answered with 500."""
+
+from __future__ import annotations
+
+import pytest
+
+from api_instance import Instance, api, problem
+
+__all__ = ["api"]
+
+
+@pytest.mark.parametrize("cursor", ["9" * 30 + ".0", "1." + "9" * 30, "1.\u00b2", "-1.0", "$ne", "."])
+async def test_a_made_up_cursor_is_refused(api: Instance, cursor: str) -> None:
+    answer = await api.operator.client.get("/api/v1/runs", params={"after": cursor})
+    assert "cursor" in problem(answer, 422)["detail"]
+
+
+@pytest.mark.parametrize("target", ["//[", "http://[x", "//evil.example", "/\\evil.example", "/\t/evil"])
+async def test_a_login_leads_to_no_other_place(api: Instance, target: str) -> None:
+    page = await api.client().get("/login", params={"next": target})
+    assert page.status_code == 200
+    assert "evil" not in page.text
+    assert "[" not in page.text.partition('name="next"')[2].partition(">")[0]
+
+
+@pytest.mark.parametrize("wish", ["wait=\u00b2", "wait=1e9", "wait=-1", "wait=", "wait"])
+async def test_a_wish_to_wait_that_is_no_number_is_no_wish(api: Instance, wish: str) -> None:
+    someone = await api.account()
+    version = await api.ready(someone)
+    path = f"/api/v1/versions/{version['reference'].replace('@', '/')}/runs"
+    headers = {b"Prefer": wish.encode("latin-1"), b"Content-Type": b"application/json"}
+    answer = await someone.client.post(path, content=b"{}", headers=headers)
+    assert answer.status_code == 202, answer.text
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        b'{"\\ud800": 1}',
+        b'{"image": {"example": "\\ud800"}}',
+        b'{"image": {"base64": "aGk=", "filename": "\\udfff.png", "media_type": "\\ud800"}}',
+    ],
+)
+async def test_half_a_character_is_refused_wherever_it_stands(api: Instance, inputs: bytes) -> None:
+    someone = await api.account()
+    version = await api.ready(someone)
+    path = f"/api/v1/versions/{version['reference'].replace('@', '/')}/runs"
+    body = b'{"inputs": ' + inputs + b"}"
+    answer = await someone.client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert "surrogate" in problem(answer, 422)["detail"]
