@@ -8,7 +8,7 @@ from datetime import timedelta
 from vitrine_common.errors import Invalid, Problem
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
-_PATTERN = re.compile(r"(\d{1,6})\s*([smhdw])")
+_PATTERN = re.compile(r"([0-9]{1,6})\s*([smhdw])")
 LONGEST = timedelta(days=3660)
 
 

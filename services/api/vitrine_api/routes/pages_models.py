@@ -40,7 +40,7 @@ from vitrine_common.spec import Spec
 router = APIRouter(include_in_schema=False)
 
 _ROWS = 20
-_MODELS = 200
+_MODELS = 60
 Text = Annotated[str, Path(max_length=80)]
 
 

@@ -1,0 +1,120 @@
+"""Who is what to which resource."""
+
+from __future__ import annotations
+
+import pytest
+
+from vitrine_api.policy import (
+    ALL_SCOPES,
+    Action,
+    Anonymous,
+    Member,
+    Relation,
+    Visitor,
+    allows,
+    relation,
+    require,
+)
+from vitrine_common.clock import utcnow
+from vitrine_common.documents import Invite, RunRequest, ShareLink, User, Version
+from vitrine_common.errors import Denied, NotFound, Unauthenticated
+
+
+def user(name: str, *, operator: bool = False) -> User:
+    return User(
+        id=f"user_{name}", email=f"{name}@example.org", name=name, password_hash="", operator=operator
+    )
+
+
+def version(owner: str = "ada") -> Version:
+    return Version(
+        id="version_1",
+        model_id="model_1",
+        owner_id=f"user_{owner}",
+        owner=owner,
+        model="m",
+        number=1,
+        digest="sha256:" + "0" * 64,
+        spec={},
+        file_count=0,
+        total_bytes=0,
+    )
+
+
+def link(link_id: str = "link_1", version_id: str = "version_1") -> ShareLink:
+    return ShareLink(
+        id=link_id,
+        token_hash="",
+        token_hint="",
+        owner_id="user_ada",
+        version_id=version_id,
+        version_digest="",
+    )
+
+
+def run(link_id: str | None = None, visitor_id: str | None = None) -> RunRequest:
+    return RunRequest(
+        id="run_1",
+        version_id="version_1",
+        version_digest="",
+        environment_digest="",
+        owner_id="user_ada",
+        link_id=link_id,
+        visitor_id=visitor_id,
+        inputs="{}",
+        expires_at=utcnow(),
+    )
+
+
+ADA = Member(user("ada"), frozenset(ALL_SCOPES))
+BOB = Member(user("bob", operator=True), frozenset(ALL_SCOPES))
+VISITOR = Visitor(link(), "me")
+INVITE = Invite(id="invite_1", code_hash="", invited_by="user_bob", expires_at=utcnow())
+
+
+@pytest.mark.parametrize(
+    ("principal", "resource", "expected"),
+    [
+        (ADA, version(), Relation.OWNER),
+        (BOB, version(), Relation.STRANGER),
+        (Anonymous(), version(), Relation.STRANGER),
+        (VISITOR, version(), Relation.HOLDER),
+        (Visitor(link(version_id="version_2"), "me"), version(), Relation.STRANGER),
+        (VISITOR, link(), Relation.HOLDER),
+        (VISITOR, link("link_2"), Relation.STRANGER),
+        (ADA, run(), Relation.OWNER),
+        (ADA, run("link_1", "me"), Relation.PUBLISHER),
+        (VISITOR, run("link_1", "me"), Relation.VISITOR),
+        (VISITOR, run("link_1", "somebody"), Relation.STRANGER),
+        (VISITOR, run("link_2", "me"), Relation.STRANGER),
+        (VISITOR, run(), Relation.STRANGER),
+        (BOB, None, Relation.OPERATOR),
+        (ADA, None, Relation.MEMBER),
+        (BOB, INVITE, Relation.OPERATOR),
+        (ADA, INVITE, Relation.STRANGER),
+    ],
+)
+def test_relations(principal: object, resource: object, expected: Relation) -> None:
+    assert relation(principal, resource) is expected  # type: ignore[arg-type]
+
+
+def test_holders_run_but_change_nothing_and_read_no_bundle() -> None:
+    assert allows(VISITOR, Action.RUN, version())
+    assert not allows(VISITOR, Action.CHANGE, version())
+    assert not allows(VISITOR, Action.OPEN, version())
+
+
+def test_every_scope_opens_only_its_actions() -> None:
+    reader = Member(user("ada"), frozenset({"read"}))
+    assert [action for action in Action if allows(reader, action, version())] == [Action.SEE, Action.OPEN]
+    with pytest.raises(Denied, match="lacks the scope `run`"):
+        require(reader, Action.RUN, version())
+
+
+def test_what_is_raised_tells_strangers_nothing() -> None:
+    with pytest.raises(NotFound, match=r"^there is no version version_1$"):
+        require(BOB, Action.SEE, version())
+    with pytest.raises(Unauthenticated):
+        require(Anonymous(), Action.SEE, version())
+    with pytest.raises(Denied, match="operator"):
+        require(ADA, Action.OPERATE, None)
