@@ -11,7 +11,7 @@ import argparse
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -71,9 +71,9 @@ def write_pictures(folder: Path) -> None:
 
 
 @contextmanager
-def served(folder: Path, port: int = 0) -> Iterator[str]:
+def served(folder: Path, port: int = 0, pages: Callable[..., Pages] = Pages) -> Iterator[str]:
     """Serve `folder` on loopback while the block runs; gives its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Pages, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(pages, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
