@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mode=${1:?write or check}
-modules=(vitrine_common.messages.asyncapi vitrine_common.spec.schema vitrine_common.spec.reference)
-files=(docs/reference/asyncapi.json docs/reference/vitrine.schema.json docs/reference/vitrine-yaml.md)
+modules=(vitrine_common.messages.asyncapi vitrine_common.spec.schema vitrine_common.spec.reference
+  vitrine.cli.reference)
+files=(docs/reference/asyncapi.json docs/reference/vitrine.schema.json docs/reference/vitrine-yaml.md
+  docs/reference/cli.md)
 
 fresh=$(mktemp)
 trap 'rm -f "$fresh"' EXIT
