@@ -50,9 +50,16 @@ def relative_path(value: object) -> str:
 
 def number(value: object) -> float:
     """Return a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ViolationError(f"{value!r} is no finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _fits_float(value):
+        raise ViolationError("a value is no finite number")
     return float(value)
+
+
+def _fits_float(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def metric(header: dict[str, Any]) -> Metric:

@@ -300,9 +300,12 @@ class Run:
         """Leave nothing behind, also when the consumer went away in the middle."""
         if self._channel is not None and self._end is None:
             await self._host.kill_run(self.request.id)
-        self._close_channel()
-        for task in list(self._children):
+        children = list(self._children)
+        for task in children:
             task.cancel()
+        if children:
+            await asyncio.wait(children)
+        self._close_channel()
         await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
 
     def _close_channel(self) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class ProcessSandbox:
         self._ended: dict[str, asyncio.Event] = {}
         self._stderr = b""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[None] | None = None
         self._watch()
 
     @property
@@ -102,7 +103,7 @@ class ProcessSandbox:
             said = self._stderr.decode(errors="replace").strip() or str(error) or "it did not answer"
             await self.stop()
             raise StartError(f"sandbox {self.id} could not be started: {said[-1000:]}") from error
-        self._spawn(self._read_control())
+        self._reading = self._spawn(self._read_control())
 
     async def load(self, model: Model) -> Loaded:
         """Make the model ready; see `Sandbox.load`."""
@@ -277,10 +278,11 @@ class ProcessSandbox:
 
     # watching
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _watch(self) -> None:
         self._pidfd = os.pidfd_open(self._process.pid)
@@ -321,6 +323,11 @@ class ProcessSandbox:
             if self._group.remove():
                 break
             await asyncio.sleep(0.01)
+        if self._reading is not None:
+            # The loop must forget the descriptor before it is closed: its number is soon another sandbox's,
+            # whose messages would then never be heard.
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
         self._control.close()
         self._on_gone(self.id)
         self._gone.set()
