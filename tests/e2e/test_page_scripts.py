@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Dialog, Page, async_playwright
 
 from e2e.gallery import Pages, served, write_pages
 from view_samples import FRAGMENTS
@@ -193,6 +193,22 @@ async def test_values_are_filled_in_by_click_and_slider(page: Page, site: tuple[
     await page.get_by_text("Not JSON yet").wait_for()
     await page.get_by_role("button", name="greedy").click()
     await page.get_by_text("Valid JSON").wait_for()
+
+
+async def test_what_cannot_be_undone_is_asked_once(page: Page, site: tuple[str, Desk]) -> None:
+    address, desk = site
+    asked: list[str] = []
+
+    async def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.dismiss()
+
+    page.on("dialog", refuse)
+    await page.goto(f"{address}/links.html")
+    await page.get_by_role("button", name="Revoke Reviewers of the spring round").click()
+    await page.get_by_role("button", name="Copy").click()
+    assert len(asked) == 1
+    assert desk.posted == []
 
 
 async def test_form_works_without_scripts(chromium: Browser, site: tuple[str, Desk]) -> None:

@@ -183,6 +183,12 @@ def test_static_files_name_nothing_elsewhere() -> None:
         assert not re.search(r"https?://|@import|eval\(|innerHTML", path.read_text()), path.name
 
 
+def test_scripts_do_not_import_each_other() -> None:
+    """An imported file has an address without its digest: it would run twice, and stay in caches."""
+    for path in (STATIC / "js").iterdir():
+        assert not re.search(r"^\s*import\b|\bimport\(", path.read_text(), re.MULTILINE), path.name
+
+
 def inputs_of(name: str) -> dict[str, list[dict[str, str | None]]]:
     named: dict[str, list[dict[str, str | None]]] = {}
     for tag, attributes in page_of(name).tags:

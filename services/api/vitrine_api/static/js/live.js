@@ -1,5 +1,8 @@
 // What arrives while the page is open: says it aloud, keeps the list of runs right, marks refused fields.
-import { announce } from "./page.js";
+
+function announce(text) {
+  document.dispatchEvent(new CustomEvent("vitrine:say", { detail: text }));
+}
 
 function markHistory(state) {
   const chip = document.querySelector(`[data-history-run="${CSS.escape(state.runId)}"] .chip`);

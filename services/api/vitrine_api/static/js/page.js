@@ -6,10 +6,13 @@ function textOf(element) {
   return "value" in element ? element.value : element.textContent.trim();
 }
 
-export function announce(text) {
+function announce(text) {
   const place = document.getElementById("announcer");
   if (place) place.textContent = text.replace(/\s+/g, " ").trim();
 }
+
+// Other scripts ask for it by an event: an import would load this file a second time, under another address.
+document.addEventListener("vitrine:say", (event) => announce(event.detail));
 
 async function copy(button) {
   const source = document.querySelector(button.dataset.copy);
