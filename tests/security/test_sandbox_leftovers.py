@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,18 @@ async def test_a_sandbox_that_dies_by_itself_is_noticed(bench: Bench) -> None:
     assert (await perform(await bench.script(), "true")).outcome.reason is None
 
 
+async def test_descriptors_are_reused_without_harm(bench: Bench) -> None:
+    """A dead sandbox's socket number goes to the next one: the loop must not remember it as the old one's."""
+    for _ in range(12):
+        sandbox = await bench.script()
+        assert sandbox.pid is not None
+        os.kill(sandbox.pid, signal.SIGKILL)
+        await sandbox.wait_exited()
+        async with asyncio.timeout(20):
+            following = await bench.script()
+        await following.stop()
+
+
 async def test_missing_parts_are_named(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="apt-get install bubblewrap"):
         ProcessEngine(tmp_path / "a", bwrap="no-such-launcher")
@@ -181,23 +195,28 @@ asyncio.run(main())
 """
 
 
-def test_an_ordinary_user_has_an_engine_too(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; those of pytest are closed again by each session that starts."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_an_ordinary_user_has_an_engine_too(open_folder: Path) -> None:
     """Without root there are no own users and perhaps no control groups; all else holds."""
     python = sys.executable if os.geteuid() != 0 else _python_for_everyone()
-    libraries, work = tmp_path / "lib", tmp_path / "work"
+    libraries, work = open_folder / "lib", open_folder / "work"
     for package in (vitrine_engine, vitrine_harness):
         source = Path(package.__file__ or "").parent
         shutil.copytree(source, libraries / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(Path(vitrine_harness.__file__ or "").parent.parent / "vitrine_metrics.py", libraries)
     work.mkdir()
     work.chmod(0o777)
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.geteuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o111)
     done = subprocess.run(
         [python, "-c", PLAIN_USER, work],
         **(NOBODY if os.geteuid() == 0 else {}),
-        cwd=tmp_path,
+        cwd=open_folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(libraries)},
         capture_output=True,
         text=True,
