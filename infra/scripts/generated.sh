@@ -4,16 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mode=${1:?write or check}
-modules=(vitrine_common.messages.asyncapi vitrine_common.spec.schema vitrine_common.spec.reference
-  vitrine.cli.reference)
+# What writes a document, as arguments of Python, and the document.
+programs=("-m vitrine_common.messages.asyncapi" "-m vitrine_common.spec.schema" "-m vitrine_common.spec.reference"
+  "-m vitrine.cli.reference" "-m vitrine_api.openapi" "infra/scripts/settings_reference.py")
 files=(docs/reference/asyncapi.json docs/reference/vitrine.schema.json docs/reference/vitrine-yaml.md
-  docs/reference/cli.md)
+  docs/reference/cli.md docs/reference/openapi.json docs/reference/settings.md)
 
 fresh=$(mktemp)
 trap 'rm -f "$fresh"' EXIT
 status=0
 for index in "${!files[@]}"; do
-  .venv/bin/python -m "${modules[$index]}" >"$fresh"
+  read -ra program <<<"${programs[$index]}"
+  .venv/bin/python "${program[@]}" >"$fresh"
   if [ "$mode" = write ]; then
     mkdir -p "$(dirname "${files[$index]}")"
     cp "$fresh" "${files[$index]}"

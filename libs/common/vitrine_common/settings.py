@@ -35,10 +35,10 @@ class S3Settings(BaseSettings):
     public_endpoint: str | None = Field(
         default=None, description="URL that command lines reach; presigned URLs are signed for it."
     )
-    access_key: str = Field(default="vitrine")
-    secret_key: SecretStr = Field(default=SecretStr(""))
-    region: str = Field(default="us-east-1")
-    bucket: str = Field(default="vitrine")
+    access_key: str = Field(default="vitrine", description="Name of the key pair.")
+    secret_key: SecretStr = Field(default=SecretStr(""), description="Secret of the key pair.")
+    region: str = Field(default="us-east-1", description="Region that requests are signed for.")
+    bucket: str = Field(default="vitrine", description="Bucket that holds everything; made when missing.")
 
 
 class PlatformSettings(BaseSettings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +12,19 @@ from dataclasses import dataclass, field
 
 from vitrine_common.bus import Bus
 from vitrine_common.documents import ResourceSample, Trial
+from vitrine_common.errors import Unavailable
 from vitrine_common.messages import TrialProgress
 from vitrine_common.states import TrialState
 from vitrine_engine import Log, Metric, Progress, Sandbox
 from vitrine_trainer.gpus import Gpus
+from vitrine_trainer.patience import insisting
 from vitrine_trainer.repository import Trials
 
+log = logging.getLogger(__name__)
+
 TAIL_BYTES = 16 * 1024
+MAX_NAMES = 1000
+"""Most metrics whose last value stands with the trial; every point is kept whatever its names."""
 _NEWS_SECONDS = 0.1
 
 
@@ -42,8 +49,10 @@ class Recorder:
     async def metric(self, event: Metric) -> None:
         """Store the numbers and tell whoever looks."""
         values = dict(event.values)
-        self.metrics.update(values)
-        await self.trials.add_point(self.trial, self._points, event.step, values)
+        for name, value in values.items():
+            if name in self.metrics or len(self.metrics) < MAX_NAMES:
+                self.metrics[name] = value
+        await insisting(lambda: self.trials.add_point(self.trial, self._points, event.step, values))
         self._points += 1
         await self._tell(step=event.step, metrics=values)
 
@@ -95,19 +104,19 @@ async def sampling(
             gpu = gpus.sample()
             used = max(0.0, usage.cpu_seconds - before[1]) / (now - before[0])
             before = now, usage.cpu_seconds
-            await trials.add_sample(
-                ResourceSample(
-                    id=f"{trial.id}:{trial.attempt}:{sequence:08d}",
-                    trial_id=trial.id,
-                    attempt=trial.attempt,
-                    sequence=sequence,
-                    cpu_percent=round(used * 100, 1),
-                    memory_bytes=usage.memory_bytes,
-                    gpu_utilisation_percent=gpu.utilisation_percent if gpu else None,
-                    gpu_memory_utilisation_percent=gpu.memory_utilisation_percent if gpu else None,
-                    gpu_framebuffer_bytes=gpu.framebuffer_bytes if gpu else None,
-                )
+            sample = ResourceSample(
+                id=f"{trial.id}:{trial.attempt}:{sequence:08d}",
+                trial_id=trial.id,
+                attempt=trial.attempt,
+                sequence=sequence,
+                cpu_percent=round(used * 100, 1),
+                memory_bytes=usage.memory_bytes,
+                gpu_utilisation_percent=gpu.utilisation_percent if gpu else None,
+                gpu_memory_utilisation_percent=gpu.memory_utilisation_percent if gpu else None,
+                gpu_framebuffer_bytes=gpu.framebuffer_bytes if gpu else None,
             )
+            with contextlib.suppress(Unavailable):  # one sample less harms nobody
+                await trials.add_sample(sample)
             sequence += 1
 
     task = asyncio.create_task(sample_forever())
@@ -115,5 +124,7 @@ async def sampling(
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if ended is not None and not isinstance(ended, asyncio.CancelledError):
+            # How the training ends must not depend on whether it could be watched.
+            log.warning("sampling ended early", exc_info=ended, extra={"trial": trial.id})

@@ -125,17 +125,17 @@ class Trials:
     async def add_point(
         self, trial: Trial, sequence: int, step: float | None, values: dict[str, float]
     ) -> None:
-        """Store metrics of one step."""
-        await self._points.insert(
-            MetricPoint(
-                id=f"{trial.id}:{trial.attempt}:{sequence:08d}",
-                trial_id=trial.id,
-                attempt=trial.attempt,
-                sequence=sequence,
-                step=step,
-                values=values,
-            )
+        """Store metrics of one step; storing them again changes nothing."""
+        point = MetricPoint(
+            id=f"{trial.id}:{trial.attempt}:{sequence:08d}",
+            trial_id=trial.id,
+            attempt=trial.attempt,
+            sequence=sequence,
+            step=step,
+            values=values,
         )
+        with contextlib.suppress(Conflict):
+            await self._points.insert(point)
 
     async def add_sample(self, sample: ResourceSample) -> None:
         """Store a resource sample."""

@@ -21,9 +21,13 @@ class TrainerSettings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, description="How often a trial is begun whose trainer died.")
     sample_seconds: float = Field(default=1.0, gt=0, description="Pause between two resource samples.")
     look_seconds: float = Field(default=2.0, gt=0, description="Pause between two looks for waiting trials.")
-    default_cpus: float = Field(default=float(os.cpu_count() or 1), gt=0)
-    default_memory_bytes: int = Field(default=4 * GIB, gt=0)
-    default_timeout_seconds: float = Field(default=3600, gt=0)
-    default_disk_bytes: int = Field(default=2 * GIB, gt=0)
-    default_processes: int = Field(default=512, gt=0)
+    default_cpus: float = Field(
+        default_factory=lambda: float(os.cpu_count() or 1),
+        gt=0,
+        description="Cores of a training that names none; all of the host by default.",
+    )
+    default_memory_bytes: int = Field(default=4 * GIB, gt=0, description="Memory of one that names none.")
+    default_timeout_seconds: float = Field(default=3600, gt=0, description="Time of one that names none.")
+    default_disk_bytes: int = Field(default=2 * GIB, gt=0, description="Disk of one that names none.")
+    default_processes: int = Field(default=512, gt=0, description="Processes of one that names none.")
     max_timeout_seconds: float = Field(default=7 * 24 * 3600, gt=0, description="Longest training allowed.")

@@ -36,6 +36,7 @@ from vitrine_engine import (
     ScriptModel,
 )
 from vitrine_trainer.gpus import Gpus
+from vitrine_trainer.patience import insisting
 from vitrine_trainer.recording import Recorder, sampling
 from vitrine_trainer.repository import Trials
 from vitrine_trainer.settings import TrainerSettings
@@ -148,8 +149,8 @@ class Training:
             case Progress():
                 await recorder.progress(event)
             case CheckpointFile():
-                digest = await self.blobs.put_file(event.file)
-                await self.trials.add_checkpoint(trial, event.name, digest, event.size)
+                digest = await insisting(lambda: self.blobs.put_file(event.file))
+                await insisting(lambda: self.trials.add_checkpoint(trial, event.name, digest, event.size))
             case OutputFile():
                 outputs.append(await self._store(event))
             case Finished():
@@ -164,7 +165,7 @@ class Training:
         return Output(
             name=event.name,
             type="file",
-            digest=await self.blobs.put_file(event.file),
+            digest=await insisting(lambda: self.blobs.put_file(event.file)),
             size=event.size,
             media_type=event.media_type,
             filename=event.name.rsplit("/", 1)[-1],

@@ -10,12 +10,13 @@ from vitrine_common.blobs import BlobStore
 from vitrine_common.bus import Bus
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Output, Trial
-from vitrine_common.errors import StaleState, VitrineError
+from vitrine_common.errors import StaleState
 from vitrine_common.ids import sibling_id
 from vitrine_common.messages import Message, TrialFinished, TrialProgress, VersionRegister
 from vitrine_common.states import Reason, TrialState
 from vitrine_common.telemetry import span
 from vitrine_engine import EngineError
+from vitrine_trainer.patience import insisting
 from vitrine_trainer.recording import Recorder
 from vitrine_trainer.repository import Trials
 from vitrine_trainer.training import Training, TrainingFailed, store_version
@@ -71,8 +72,8 @@ class Worker:
                 try:
                     await self._catch_up()
                     await self._take()
-                except VitrineError as error:
-                    log.warning("looking for trials failed", extra={"error": error.message})
+                except Exception:
+                    log.exception("looking for trials failed; again in a moment")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._look_seconds)
         finally:
@@ -163,12 +164,14 @@ class Worker:
             "peak_memory_bytes": recorder.peak_memory_bytes,
             "exit_code": recorder.exit_code,
             "log_tail": recorder.log_tail,
-            "log_digest": await self._blobs.put_bytes(bytes(recorder.printed), "text/plain"),
+            "log_digest": await insisting(
+                lambda: self._blobs.put_bytes(bytes(recorder.printed), "text/plain")
+            ),
             **(changes or {}),
         }
         digest = written.get("version_digest")
         finished = TrialFinished(
             trial_id=trial.id, state=state, reason=reason, version_digest=str(digest) if digest else None
         )
-        await self._trials.finish(trial, state, written, [*(facts or []), finished])
+        await insisting(lambda: self._trials.finish(trial, state, written, [*(facts or []), finished]))
         await self._bus.tell(TrialProgress(trial_id=trial.id, state=state, message=message))
