@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from vitrine_common.clock import after, utcnow
 from vitrine_common.documents.base import LONG_AGO, WorkDocument
-from vitrine_common.errors import Conflict, StaleState, VitrineError
+from vitrine_common.errors import Conflict, StaleState
 from vitrine_common.messages import Message
 from vitrine_common.states import StateMachine
 from vitrine_common.store import Collection
@@ -157,8 +157,9 @@ class WorkQueue(Generic[W]):
                 await asyncio.sleep(self._lease_seconds / 3)
                 try:
                     renewed = await self.renew(document)
-                except VitrineError as error:
+                except Exception as error:  # noqa: BLE001 - whatever failed, the lease is ours until it ends
                     if not isinstance(error, StaleState) and utcnow() < deadline:
+                        log.warning("lease will be renewed later", extra={"error": repr(error)})
                         continue
                     lost = True
                     if owner is not None:
@@ -190,8 +191,13 @@ async def reap_forever(
     while True:
         await asyncio.sleep(pause_seconds)
         try:
-            for document in await queue.expired():
-                log.warning("lease expired", extra={"document": document.id, "attempt": document.attempt})
-                await requeue(document)
+            expired = await queue.expired()
         except Exception:
             log.exception("reaper will look again")
+            continue
+        for document in expired:
+            log.warning("lease expired", extra={"document": document.id, "attempt": document.attempt})
+            try:
+                await requeue(document)
+            except Exception:  # one that cannot be requeued must not keep the others waiting
+                log.exception("reaper will look again", extra={"document": document.id})

@@ -17,10 +17,14 @@ from vitrine_common.documents import InputSummary, Output, OutputSummary
 
 Facts = dict[str, float | int | str]
 
+_FILES = frozenset({"image", "file"})
+_LONGEST_LABEL = 200
+_EXACT = 1 << 53
+
 
 def summarise_input(name: str, declared_type: str, value: Any) -> InputSummary:
-    """Summarise one checked input value; a file-like value is `{"digest", "size", "media_type", …}`."""
-    if isinstance(value, Mapping) and "digest" in value and "size" in value:
+    """Summarise one checked input value; a file is `{"digest", "size", "media_type", …}`."""
+    if declared_type in _FILES:
         facts: Facts = {"media_type": str(value.get("media_type") or "application/octet-stream")}
         digest, size = str(value["digest"]), int(value["size"])
     else:
@@ -87,12 +91,13 @@ def _prediction(kind: str, value: Any) -> tuple[str | None, Facts]:
         kind, value = "label", value[0]
     if kind == "label" and isinstance(value, Mapping):
         score = value.get("score")
-        return str(value.get("label")), {"score": float(score)} if score is not None else {}
+        return str(value.get("label"))[:_LONGEST_LABEL], {"score": float(score)} if score is not None else {}
     if kind == "label":
-        return str(value), {}
+        return str(value)[:_LONGEST_LABEL], {}
     if kind == "labels" and isinstance(value, Mapping) and value:
         best = max(value, key=lambda name: float(value[name]))
-        return str(best), {"score": float(value[best])}
+        return str(best)[:_LONGEST_LABEL], {"score": float(value[best])}
     if kind == "number" and isinstance(value, (int, float)):
-        return None, {"value": value}
+        # Whole numbers beyond 64 bits can be stored nowhere.
+        return None, {"value": value if abs(value) < _EXACT else float(value)}
     return None, _length(value) if isinstance(value, str) else _structure(value)

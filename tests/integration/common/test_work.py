@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from vitrine_common.bus import Bus
 from vitrine_common.clock import after, utcnow
@@ -195,6 +196,27 @@ async def test_losing_the_lease_stops_the_work(runs: Collection[Run]) -> None:
     assert not finished
 
 
+async def test_a_renewal_that_fails_is_tried_again(
+    runs: Collection[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await runs.insert(new_run())
+    queue = WorkQueue(runs, RUN, "runner@a:1", lease_seconds=3.0)
+    claimed = await queue.claim(run.id, RunState.STARTING)
+    assert claimed is not None
+    renew, failures = queue.renew, [OperationFailure("database is locked"), Unavailable("away")]
+
+    async def fails_first(document: Run) -> Run:
+        if failures:
+            raise failures.pop()
+        return await renew(document)
+
+    monkeypatch.setattr(queue, "renew", fails_first)
+    renewed = asyncio.Event()
+    async with asyncio.timeout(20), queue.held(claimed, lambda _: renewed.set()):
+        await renewed.wait()
+    assert not failures
+
+
 async def test_a_cancelled_holder_stays_cancelled(queue: WorkQueue[Run], runs: Collection[Run]) -> None:
     run = await runs.insert(new_run())
     claimed = await queue.claim(run.id, RunState.STARTING)
@@ -228,6 +250,30 @@ async def test_the_reaper_finds_what_died(opened: Open) -> None:
         await found.wait()
     reaper.cancel()
     assert (await builds.get(build.id)).state is BuildState.QUEUED
+
+
+async def test_what_cannot_be_requeued_keeps_nobody_waiting(opened: Open) -> None:
+    builds = opened("builder").collection(Build)
+    queue = WorkQueue(builds, BUILD, "builder@a:1", lease_seconds=0.05)
+    first, second = [
+        await builds.insert(Build(id=new_id("bld"), request=EnvironmentRequest())) for _ in range(2)
+    ]
+    for build in (first, second):
+        assert await queue.claim(build.id, BuildState.BUILDING)
+    found = asyncio.Event()
+
+    async def requeue(dead: Build) -> None:
+        if dead.id == first.id:
+            raise ValueError("cannot be requeued")
+        if dead.id == second.id:
+            found.set()
+
+    reaper = asyncio.create_task(reap_forever(queue, requeue, pause_seconds=0.05))
+    async with asyncio.timeout(10):
+        await found.wait()
+    reaper.cancel()
+    for build in (first, second):
+        await queue.settle(build.id, BuildState.BUILDING, BuildState.QUEUED)
 
 
 async def test_each_walks_every_document(runs: Collection[Run]) -> None:

@@ -89,6 +89,8 @@ def test_types_decide_what_is_told() -> None:
         ("label", {"label": "7", "score": 0.9, "index": 7}, "7", {"score": 0.9}),
         ("labels", [{"label": "3", "score": 0.6}, {"label": "8", "score": 0.4}], "3", {"score": 0.6}),
         ("number", 4.5, None, {"value": 4.5}),
+        ("number", 10**30, None, {"value": 1e30}),
+        ("label", "x" * 1000, "x" * 200, {}),
         ("text", "two words", None, {"characters": 9, "words": 2}),
         ("json", {"a": 1}, None, {"kind": "dict", "items": 1}),
     ],
@@ -103,6 +105,11 @@ def test_files_are_told_by_digest_and_size() -> None:
     summary = summarise_input("photo", "image", value)
     assert (summary.digest, summary.size, summary.facts) == ("sha256:ab", 10, {"media_type": "image/png"})
     assert "me.png" not in summary.model_dump_json()
+
+
+def test_a_json_value_that_looks_like_a_file_is_none() -> None:
+    value = {"digest": ["sha256:ab"], "size": "many", "media_type": "image/png"}
+    assert summarise_input("data", "json", value).facts == {"kind": "dict", "items": 3}
 
 
 @pytest.mark.parametrize(("number", "magnitude"), [(0, "0"), (-250, "-1e2"), (0.004, "1e-3")])

@@ -214,7 +214,9 @@ def test_printed_outputs_are_read_by_type() -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [("number", "x"), ("number", ""), ("number", "inf"), ("json", "{"), ("json", "[NaN]"),
-     ("json", "[" * 9999), ("json", "[" * 80 + "]" * 80), ("labels", "[1]"), ("labels", '{"a": true}'), ("labels", '{"a": "b"}')],
+     ("json", "[" * 9999), ("json", "[" * 80 + "]" * 80), ("labels", "[1]"),
+     ("labels", '{"a": true}'), ("labels", '{"a": "b"}'),
+     ("labels", '{"a": 1' + "0" * 400 + "}")],
     ids=short,
 )  # fmt: skip
 def test_printed_outputs_that_are_none(kind: str, text: str) -> None:
