@@ -32,9 +32,9 @@ SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
 
 def shown(value: Any) -> str:
     """Return a default as people read it."""
-    if value is PydanticUndefined or value is None or isinstance(value, SecretStr):
-        return "–"
-    return f"`{value}`" if str(value) else "–"
+    if value is PydanticUndefined or value is None or value == () or isinstance(value, SecretStr):
+        return "(none)"
+    return f"`{value}`" if str(value) else "(none)"
 
 
 def section(title: str, settings: type[BaseSettings]) -> list[str]:
@@ -56,8 +56,8 @@ def page() -> str:
     head = [
         "# Settings",
         "",
-        "Environment variables of the services, generated from the code. `vitrine up` sets addresses, keys and",
-        "folders by itself and passes every other `VITRINE_…` variable of its own environment on.",
+        "Environment variables of the services, generated from the code. `vitrine up` sets addresses, keys",
+        "and folders by itself and passes every other `VITRINE_…` variable of its own environment on.",
         "",
     ]
     return (

@@ -35,11 +35,15 @@ class BuilderSettings(BaseSettings):
         default_factory=_platform, description="Newest wheels accepted, as uv names platforms."
     )
     concurrent_builds: int = Field(default=2, ge=1, description="Builds that one process works on at a time.")
-    compile_jobs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    compile_jobs: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Files compiled at a time; the host's processors by default.",
+    )
     resolution_max_age_seconds: float = Field(
         default=24 * 3600, ge=0, description="How long equal requirements give the equal lock."
     )
-    resolve_timeout_seconds: float = Field(default=300, gt=0)
+    resolve_timeout_seconds: float = Field(default=300, gt=0, description="For one list of requirements.")
     install_timeout_seconds: float = Field(default=3600, gt=0, description="For one wheel.")
     compile_timeout_seconds: float = Field(default=1800, gt=0, description="For one wheel.")
     max_file_bytes: int = Field(default=16 << 30, gt=0, description="Of any file in or around a wheel.")
