@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -91,8 +91,7 @@ def shoot(browser: Browser, address: str, target: Path, only: str) -> list[str]:
         width, height = WINDOWS[window]
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = context.new_page()
-        said: list[ConsoleMessage] = []
-        page.on("console", said.append)
+        said = heard(page)
         for name in [name for name in SAMPLES if only in name]:
             said.clear()
             page.goto(f"{address}/{name}.html")
@@ -104,6 +103,13 @@ def shoot(browser: Browser, address: str, target: Path, only: str) -> list[str]:
             page.screenshot(path=target / f"{name}-{window}-{scheme}.png", full_page=True)
         context.close()
     return faults
+
+
+def heard(page: Page) -> list[ConsoleMessage]:
+    """Return a list that grows by what is said on the page's console."""
+    said: list[ConsoleMessage] = []
+    page.on("console", lambda message: said.append(message))  # noqa: PLW0108 - Playwright marks handlers, built-in methods take no marks
+    return said
 
 
 def is_fault(message: ConsoleMessage) -> bool:
