@@ -48,3 +48,12 @@ async def test_half_a_character_is_refused_wherever_it_stands(api: Instance, inp
     body = b'{"inputs": ' + inputs + b"}"
     answer = await someone.client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert "surrogate" in problem(answer, 422)["detail"]
+
+
+async def test_a_request_for_uploads_without_end_is_refused(api: Instance) -> None:
+    """Each blob alone is small enough; their parts together would take minutes to be signed."""
+    someone = await api.account()
+    blobs = [{"digest": f"sha256:{index:064x}", "size": 20 << 30} for index in range(3)]
+    problem(await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs}), 413)
+    two = await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs[:2]})
+    assert two.status_code == 200, two.text

@@ -47,6 +47,12 @@ class Uploads:
                 raise TooLarge(
                     f"{digest} has {size} bytes; at most {DEFAULT_BUNDLE_LIMITS.file_bytes} are taken"
                 )
+        if sum(sizes.values()) > DEFAULT_BUNDLE_LIMITS.total_bytes:
+            # Each part has a signature to be made, so that what is asked for at once must be bounded.
+            raise TooLarge(
+                f"these are {sum(sizes.values())} bytes; ask for at most "
+                f"{DEFAULT_BUNDLE_LIMITS.total_bytes} at a time"
+            )
         present = await self._bundles.grants(member.id, sizes)
         missing = [(digest, size) for digest, size in sizes.items() if present.get(digest) != size]
         return list(await asyncio.gather(*(self._begin(member, *item) for item in missing)))
