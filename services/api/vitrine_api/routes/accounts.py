@@ -8,9 +8,18 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from vitrine_api.dependencies import App, Pages, Who, address_of
+from vitrine_api.descriptions import (
+    invite_out,
+    token_out,
+)
 from vitrine_api.durations import parse_lifetime
 from vitrine_api.policy import ALL_SCOPES
-from vitrine_api.resources import AccountOut, InviteOut, Listed, TokenOut, invite_out, token_out
+from vitrine_api.resources import (
+    AccountOut,
+    InviteOut,
+    Listed,
+    TokenOut,
+)
 from vitrine_common.clock import after, utcnow
 from vitrine_common.documents import Scope
 

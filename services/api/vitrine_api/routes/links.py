@@ -11,10 +11,21 @@ from starlette.responses import StreamingResponse
 
 from vitrine_api.credentials import new_secret
 from vitrine_api.dependencies import App, Pages, Prefer, Who, address_of
+from vitrine_api.descriptions import (
+    link_out,
+    link_view,
+    run_out,
+)
 from vitrine_api.durations import parse_lifetime
 from vitrine_api.models import parse_reference
 from vitrine_api.policy import Visitor
-from vitrine_api.resources import API, LinkOut, LinkView, Listed, RunOut, link_out, link_view, run_out
+from vitrine_api.resources import (
+    API,
+    LinkOut,
+    LinkView,
+    Listed,
+    RunOut,
+)
 from vitrine_api.routes.accounts import Short, Strict
 from vitrine_api.routes.runs import RUN_BODY, Index, input_response, output_response, waited
 from vitrine_api.run_bodies import run_values

@@ -7,7 +7,14 @@ from typing import Any
 from fastapi import APIRouter
 
 from vitrine_api.dependencies import App, Pages, Ref, Who
-from vitrine_api.resources import Listed, MonitorOut, monitor_out, scoring_out
+from vitrine_api.descriptions import (
+    monitor_out,
+    scoring_out,
+)
+from vitrine_api.resources import (
+    Listed,
+    MonitorOut,
+)
 
 router = APIRouter(prefix="/api/v1", tags=["monitoring"])
 

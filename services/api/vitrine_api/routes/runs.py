@@ -9,9 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from vitrine_api.dependencies import App, Pages, Prefer, Ref, Who, wait_seconds
+from vitrine_api.descriptions import (
+    run_out,
+)
 from vitrine_api.models import parse_reference
 from vitrine_api.policy import Action, Principal, allows, require
-from vitrine_api.resources import Listed, RunOut, run_out
+from vitrine_api.resources import (
+    Listed,
+    RunOut,
+)
 from vitrine_api.run_bodies import run_values
 from vitrine_api.run_inputs import file_values
 from vitrine_api.runs import RunRecord

@@ -9,7 +9,15 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from vitrine_api.dependencies import App, Pages, Who
-from vitrine_api.resources import CheckpointOut, Listed, TrialOut, checkpoint_out, trial_out
+from vitrine_api.descriptions import (
+    checkpoint_out,
+    trial_out,
+)
+from vitrine_api.resources import (
+    CheckpointOut,
+    Listed,
+    TrialOut,
+)
 from vitrine_api.routes.accounts import Strict
 from vitrine_api.routes.runs import Index, find_output
 from vitrine_api.streams import blob_response, event_stream, json_events

@@ -9,6 +9,10 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from vitrine_api.dependencies import App, Pages, Ref, Who
+from vitrine_api.descriptions import (
+    model_out,
+    version_out,
+)
 from vitrine_api.policy import Member
 from vitrine_api.progress import Follower
 from vitrine_api.resources import (
@@ -16,8 +20,6 @@ from vitrine_api.resources import (
     ModelOut,
     ModelWithLatest,
     VersionOut,
-    model_out,
-    version_out,
 )
 from vitrine_api.routes.accounts import Strict
 from vitrine_api.services import Services
