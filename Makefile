@@ -9,10 +9,10 @@ PACKAGES := libs/common/vitrine_common libs/engine/vitrine_engine libs/harness/v
 unexport PYTHONDONTWRITEBYTECODE
 export PYTEST_ARGS
 
-.PHONY: help setup setup-demo demo test check pytest lock up bench
+.PHONY: help setup setup-demo demo test check pytest screenshots lock up bench
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install everything that developing and testing needs
 	@infra/scripts/setup.sh test
@@ -33,6 +33,9 @@ check: setup ## Lint, format, types, generated documents
 
 pytest: setup
 	$(BIN)/python -m pytest -n 2 tests $(PYTEST_ARGS)
+
+screenshots: setup ## Take the pictures of docs/images from the stack that `make demo KEEP=1` leaves
+	$(BIN)/python infra/demo/screenshots.py
 
 lock: setup ## Resolve the locks again (ARGS=--upgrade takes newer versions)
 	eval "$$($(BIN)/python libs/common/vitrine_common/indexes.py)" && infra/scripts/lock.sh $(ARGS)
