@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from servers import S3Address, mongo_server, nats_server, s3_server
 from vitrine_common.settings import S3Settings
 
-pytest_plugins = ["sandboxes", "stack_desk"]
+pytest_plugins = ["sandboxes", "stack_desk", "shared_digits"]
 Database = Any  # motor ships no types that mypy accepts
 
 

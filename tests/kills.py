@@ -105,7 +105,8 @@ class Traffic:
 
     def allow_up_to(self, runs: int) -> None:
         """Let runs in until there are that many."""
-        self.allow(max(0, runs - self._let_in))
+        if self._let_in < runs:
+            self.allow(runs - self._let_in)
 
     def finish(self) -> dict[int, str]:
         """End the traffic; return the ids of the accepted runs by index. Raises what any client raised."""
@@ -176,14 +177,14 @@ class Killer:
     """Kills services, and looks what they held.
 
     A service is frozen, looked at, and killed only while it holds work: leased runs, builds and trials
-    by the holder's pid, finished runs that the monitor has not scored, and requests that broke off.
+    by the holder's pid, finished runs that the frozen monitor has not scored, requests that broke off.
     """
 
     desk: StackDesk
     traffic: Traffic
     counted: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
-    unscored: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.database = self.desk.mongo()
@@ -225,20 +226,32 @@ class Killer:
         return part["pid"] if part["state"] == "healthy" and _runs(part["pid"]) else None
 
     def _seems_busy(self, service: str, pid: int) -> bool:
-        return bool(self.traffic.sent) if service == "api" else self._holds(service, pid)
-
-    def _holds(self, service: str, pid: int) -> bool:
         if service == "api":
             return bool(self.traffic.sent)
-        if service == "monitor":
-            finished = {run["_id"] for run in self.database["runs"].find({"state": {"$in": _FINAL_RUNS}})}
-            scored = {record["_id"] for record in self.database["scoring"].find({})}
-            waiting = finished - scored - self.unscored
-            self.unscored |= waiting if psutil.Process(pid).status() == psutil.STATUS_STOPPED else set()
-            return bool(waiting)
+        # The monitor scores in milliseconds: facts that reach it are about runs that are under way now.
+        return self._leased("runner") if service == "monitor" else self._leased(service, pid)
+
+    def _holds(self, service: str, pid: int) -> bool:
+        """Whether a frozen service holds work; the monitor is given the time of a run to be told of one."""
+        if service == "api":
+            return bool(self.traffic.sent)
+        if service != "monitor":
+            return self._leased(service, pid)
+        deadline = time.monotonic() + 5
+        while not (told := self._unscored() - self.seen) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.seen |= told
+        return bool(told)
+
+    def _leased(self, service: str, pid: int | None = None) -> bool:
         collection, states = _ACTIVE[service]
-        held = self.database[collection].find({"state": {"$in": states}})
-        return any(document["lease_holder"].endswith(f":{pid}") for document in held)
+        held = self.database[collection].find({"state": {"$in": states}}, {"lease_holder": 1})
+        return any(pid is None or document["lease_holder"].endswith(f":{pid}") for document in held)
+
+    def _unscored(self) -> set[str]:
+        scored = {record["_id"] for record in self.database["scoring"].find({}, {"outcome": 1})}
+        finished = self.database["runs"].find({"state": {"$in": _FINAL_RUNS}}, {"state": 1})
+        return {run["_id"] for run in finished} - scored
 
 
 def _runs(pid: int) -> bool:

@@ -191,7 +191,7 @@ class StackDesk:
         """Train a directory; return the training, and the version that it registered, which is ready."""
         with self.client() as client:
             trial = client.train(directory)
-        ended = self.finished(f"/trials/{trial.id}", "the training ends")
+        ended = self.finished(f"/trials/{trial.id}", "the training ends", seconds=2 * PATIENCE_SECONDS)
         assert ended["state"] == "succeeded", ended
         with self.api() as api:
 
@@ -216,16 +216,15 @@ class StackDesk:
         link: dict[str, Any] = answer.json()
         return link
 
-    def finished(self, path: str, what: str = "", token: str | None = "") -> dict[str, Any]:
+    def finished(self, path: str, what: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Return the run or training at `path` once it has ended."""
-
-        with self.api(token) as api:
+        with self.api() as api:
 
             def ended() -> dict[str, Any]:
                 found: dict[str, Any] = api.get(path).raise_for_status().json()
                 return found if found["final"] else {}
 
-            return eventually(ended, what or f"{path} ends")
+            return eventually(ended, what, seconds)
 
     def workers(self, digest: str) -> list[int]:
         """Return the processes that serve the version of that digest, from the process table."""

@@ -14,7 +14,8 @@ from browsers import DESKTOP, PHONE, chromium, visit
 from shared_digits import Digits, Drawn
 from stack_desk import StackDesk
 
-pytestmark = pytest.mark.xdist_group("stack")
+# The first test to come also waits for the stack and the training, on a machine that may be busy.
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 VIEWPORTS = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 

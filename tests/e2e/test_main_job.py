@@ -15,7 +15,8 @@ from PIL import Image
 from shared_digits import Digits, Drawn
 from stack_desk import EXAMPLES, StackDesk, eventually
 
-pytestmark = pytest.mark.xdist_group("stack")
+# The first test to come also waits for the stack and the training, on a machine that may be busy.
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 
 def run_link(stack: StackDesk, digits: Digits, drawn: Drawn, visitor: str | None = None) -> dict[str, Any]:
