@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import httpx
 import pytest
 
-from api_instance import Instance, api, problem
+from api_instance import FILES, SPEC, Instance, api, manifest, problem
+from vitrine_common.clock import utcnow
+from vitrine_common.digests import sha256_bytes
 
 __all__ = ["api"]
 
@@ -57,3 +63,43 @@ async def test_a_request_for_uploads_without_end_is_refused(api: Instance) -> No
     problem(await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs}), 413)
     two = await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs[:2]})
     assert two.status_code == 200, two.text
+
+
+@pytest.mark.parametrize("path", [".", "\ud800"])
+async def test_a_path_that_names_no_file_is_refused(api: Instance, path: str) -> None:
+    someone = await api.account()
+    await someone.upload(FILES)
+    body = json.dumps({"manifest": manifest(files={**FILES, path: b"print('hello')\n"})})
+    answer = await someone.client.post(
+        "/api/v1/versions", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert "path" in problem(answer, 422)["detail"]
+
+
+async def test_a_spec_that_no_database_keeps_is_refused(api: Instance) -> None:
+    someone = await api.account()
+    await someone.upload(FILES)
+    odd: dict[str, Any] = {"name": "odd", "type": "json", "default": {"$where": 1, "a.b": 2, "nul\0": 3}}
+    body = {"manifest": manifest({**SPEC, "inputs": [*SPEC["inputs"], odd]})}
+    assert "stored" in problem(await someone.client.post("/api/v1/versions", json=body), 422)["detail"]
+    del odd["default"]["nul\0"]
+    assert (await someone.client.post("/api/v1/versions", json=body)).status_code == 201
+
+
+async def test_parts_sent_after_a_refusal_do_not_stay(api: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    someone = await api.account()
+    wanted = {"digest": sha256_bytes(b"right"), "size": 5}
+    begun = await someone.client.post("/api/v1/blobs/missing", json={"blobs": [wanted]})
+    upload = begun.json()["missing"][0]
+    async with httpx.AsyncClient() as storage:
+        await storage.put(upload["parts"][0]["url"], content=b"wrong")
+        refused = await someone.client.post("/api/v1/blobs/complete", json={"upload_id": upload["upload_id"]})
+        assert refused.status_code == 422
+        await storage.put(upload["parts"][0]["url"], content=b"again")
+    blobs, uploads = api.platform.blobs, api.services.uploads
+    assert upload["upload_id"] in await blobs.list_staging(utcnow().replace(year=9000))
+    await uploads.sweep()
+    assert upload["upload_id"] in await blobs.list_staging(utcnow().replace(year=9000))
+    monkeypatch.setattr("vitrine_api.uploads.after", lambda _seconds: utcnow().replace(year=9000))
+    await uploads.sweep()
+    assert upload["upload_id"] not in await blobs.list_staging(utcnow().replace(year=9000))

@@ -109,7 +109,7 @@ def entry_fault(path: str) -> str | None:
     fault = path_fault(path)
     if fault:
         return fault
-    if normalise_path(path) != path:
+    if path == "." or normalise_path(path) != path:
         return "the path has `.`, doubled or trailing slashes"
     if path.startswith(RESERVED_PREFIXES):
         return "the name is reserved for the platform; rename the directory"

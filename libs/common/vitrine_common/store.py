@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReturnDocument, errors
 
 from vitrine_common.documents.base import Document, Index, to_bson
-from vitrine_common.errors import Conflict, NotFound, StaleState, Unavailable
+from vitrine_common.errors import Conflict, Invalid, NotFound, StaleState, Unavailable
 from vitrine_common.messages import Message, seal
 from vitrine_common.outbox import Outbox, Publisher, outbox_fields
 from vitrine_common.settings import MongoSettings
@@ -33,6 +34,8 @@ def _translated() -> Iterator[None]:
             if isinstance(error, raised):
                 raise becomes(message) from error
         raise
+    except BSONError as error:
+        raise Invalid(f"this cannot be stored: {error}") from error
 
 
 class Collection(Generic[D]):
@@ -159,9 +162,7 @@ class Collection(Generic[D]):
         """Like `update`, but raises StaleState when nothing matched."""
         changed = await self.update(where, changes, increments=increments, messages=messages)
         if changed is None:
-            raise StaleState(
-                f"{self._document.noun()} {where.get('_id', '')} is no longer as expected"
-            )
+            raise StaleState(f"{self._document.noun()} {where.get('_id', '')} is no longer as expected")
         return changed
 
     async def delete(self, where: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -68,7 +69,15 @@ def problem_response(error: Exception) -> JSONResponse:
         "errors": [{"field": item.field, "message": item.message} for item in problems_of(known)],
         "request_id": correlation_id(),
     }
-    return JSONResponse(body, status, headers_of(known), MEDIA_TYPE)
+    return _Escaped(body, status, headers_of(known), MEDIA_TYPE)
+
+
+class _Escaped(JSONResponse):
+    """JSON in ASCII: what is wrong with a text may be that it cannot be encoded."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return json.dumps(content).encode()
 
 
 def status_of(error: VitrineError | HTTPException) -> int:

@@ -122,6 +122,9 @@ class Uploads:
         await self._bundles.uploads.delete({"_id": upload.id})
 
     async def sweep(self) -> None:
-        """Drop uploads that were not completed in time."""
+        """Drop uploads that were not completed in time, and parts that were sent for no upload any more."""
         for upload in await self._bundles.expired_uploads():
             await self.drop(upload)
+        # Their addresses outlive an upload that was refused; no address outlives this.
+        for upload_id in await self._blobs.list_staging(after(-self._settings.upload_seconds)):
+            await self._blobs.discard_upload(upload_id)
