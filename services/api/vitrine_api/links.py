@@ -17,6 +17,8 @@ from vitrine_common.ids import new_id
 from vitrine_common.messages import LinkRevoked
 
 TOKEN_BITS = 128
+LISTED = 60
+"""Public links looked at for the front page."""
 Access = Literal["public", "link"]
 
 
@@ -48,6 +50,7 @@ class Links:
             id=new_id("link"),
             token_hash=hash_secret(token),
             token_hint=token[:4],
+            public_token=token if access == "public" else None,
             owner_id=member.id,
             version_id=version.id,
             version_digest=version.digest,
@@ -64,6 +67,10 @@ class Links:
         """Return the member's links."""
         require(member, Action.SEE, None)
         return await page_of(self._links.links, {"owner_id": member.id}, limit, after)
+
+    async def listed(self) -> list[ShareLink]:
+        """Return the public links that work now, for the front page, the newest first."""
+        return [link for link in await self._links.public(LISTED) if link_state(link) == "active"]
 
     async def revoke(self, member: Member, link_id: str) -> None:
         """End a link at once; what waits or works for it is cancelled. Doing so twice is no error."""

@@ -276,6 +276,10 @@ class Links:
         """Return the link, or None."""
         return await self.links.find_one({"token_hash": token_hash})
 
+    async def public(self, limit: int) -> list[ShareLink]:
+        """Return the newest public links, whether they still work or not."""
+        return await self.links.find({"access": "public"}, limit=limit)
+
     async def by_ids(self, ids: Iterable[str]) -> dict[str, ShareLink]:
         """Return links by id."""
         return await _by_ids(self.links, ids)

@@ -123,3 +123,17 @@ async def test_a_time_to_live_that_is_none_is_refused_by_name(api: Instance) -> 
 
 async def _link(api: Instance, link: dict[str, str]) -> ShareLink:
     return await api.services.repository.links.links.get(link["id"])
+
+
+async def test_public_links_stand_on_the_front_page_until_they_are_revoked(api: Instance) -> None:
+    someone = await api.account()
+    reference = (await api.ready(someone, name="exhibit"))["reference"]
+    secret = await someone.share(reference)
+    public = await someone.share(reference, access="public")
+    path = "/s/" + public["token"]
+    front = (await api.client().get("/")).text
+    assert f'href="{path}"' in front
+    assert secret["token"] not in front
+    assert (await api.client().get(path)).status_code == 200
+    await someone.client.delete(f"/api/v1/links/{public['id']}")
+    assert path not in (await api.client().get("/")).text

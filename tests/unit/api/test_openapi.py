@@ -10,4 +10,4 @@ COMMITTED = Path(__file__).parents[3] / "docs" / "reference" / "openapi.json"
 
 
 def test_the_committed_document_is_up_to_date() -> None:
-    assert COMMITTED.read_text() == openapi_text(), "run `python -m vitrine_api.openapi` and commit the file"
+    assert COMMITTED.read_text() == openapi_text(), "run infra/scripts/generated.sh write"

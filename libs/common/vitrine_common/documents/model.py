@@ -110,7 +110,11 @@ class BlobGrant(Document):
 
 
 class ShareLink(Document):
-    """A right to run one version, held by whoever holds the token (only its SHA-256 is kept)."""
+    """A right to run one version, held by whoever holds the token.
+
+    Only the token's SHA-256 is kept, but for public links: those are listed for everybody, so their
+    token is no secret and stands in `public_token`.
+    """
 
     COLLECTION: ClassVar[str] = "links"
     WRITER: ClassVar[str] = "api"
@@ -118,9 +122,11 @@ class ShareLink(Document):
         Index(keys=(("token_hash", 1),), unique=True),
         Index(keys=(("owner_id", 1),)),
         Index(keys=(("version_id", 1),)),
+        Index(keys=(("access", 1), ("created_at", -1))),
     )
 
     token_hash: str
+    public_token: str | None = None
     token_hint: str
     owner_id: str
     version_id: str

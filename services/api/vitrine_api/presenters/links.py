@@ -8,6 +8,7 @@ from vitrine_api import views
 from vitrine_api.links import link_state
 from vitrine_api.presenters.models import version_url
 from vitrine_common.documents import ApiToken, Invite, ShareLink, Version
+from vitrine_common.spec import Spec
 
 
 def link_rows(links: Iterable[ShareLink], versions: Mapping[str, Version]) -> tuple[views.LinkRow, ...]:
@@ -28,6 +29,25 @@ def _row(link: ShareLink, version: Version) -> views.LinkRow:
         runs=link.runs_used,
         max_runs=link.max_runs,
         opened_at=link.last_run_at,
+        url=f"/s/{link.public_token}" if link.public_token else None,
+    )
+
+
+def exhibits(links: Iterable[ShareLink], versions: Mapping[str, Version]) -> tuple[views.PublicModel, ...]:
+    """Return public links as the front page shows them: one for each version."""
+    newest = {link.version_id: link for link in links if link.public_token and link.version_id in versions}
+    return tuple(_exhibit(link, versions[link.version_id]) for link in newest.values())
+
+
+def _exhibit(link: ShareLink, version: Version) -> views.PublicModel:
+    spec = Spec.model_validate(version.spec)
+    return views.PublicModel(
+        title=version.model,
+        url=f"/s/{link.public_token}",
+        description=spec.description or "",
+        owner=version.owner,
+        input_kinds=tuple(dict.fromkeys(item.type for item in spec.effective_inputs())),
+        output_kinds=tuple(dict.fromkeys(item.type for item in spec.effective_outputs())),
     )
 
 

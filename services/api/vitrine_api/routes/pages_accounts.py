@@ -14,7 +14,7 @@ from vitrine_api.durations import parse_lifetime
 from vitrine_api.forms import text_of, texts_of
 from vitrine_api.pages import GUEST_COOKIE, Page, Visit, field_problems, local_url, see, set_cookie
 from vitrine_api.policy import ALL_SCOPES
-from vitrine_api.presenters.links import invite_row, token_row
+from vitrine_api.presenters.links import exhibits, invite_row, token_row
 from vitrine_api.routes.pages_models import models_page
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import User
@@ -28,7 +28,11 @@ Next = Annotated[str, Query(max_length=500)]
 @router.get("/")
 async def front(visit: Page) -> Response:
     """Show one's models, or what this is."""
-    return await models_page(visit) if visit.by else visit.page(views.Landing())
+    if visit.by:
+        return await models_page(visit)
+    links = await visit.services.links.listed()
+    shown = exhibits(links, await visit.services.links.versions_of(links))
+    return visit.page(views.Landing(models=shown))
 
 
 @router.get("/login")

@@ -47,7 +47,7 @@ class VersionOption:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkForm:
-    """Fields `version`, `label`, `access` (public, link), `expires_days`, `max_runs`, `hide_owner`."""
+    """Fields `version`, `label`, `access` (public, link), `expires_days`, `max_runs`."""
 
     versions: tuple[VersionOption, ...]
     version: str = ""
@@ -55,7 +55,6 @@ class LinkForm:
     access: str = "link"
     expires_days: str = "14"
     max_runs: str = ""
-    hide_owner: bool = False
     problems: tuple[FieldProblem, ...] = ()
 
 
