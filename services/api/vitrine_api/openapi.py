@@ -1,4 +1,4 @@
-"""`python -m vitrine_api.openapi [FILE]` writes the OpenAPI document of the JSON API; `-` prints it."""
+"""`python -m vitrine_api.openapi` prints the OpenAPI document of the JSON API."""
 
 from __future__ import annotations
 
