@@ -103,3 +103,14 @@ async def test_parts_sent_after_a_refusal_do_not_stay(api: Instance, monkeypatch
     monkeypatch.setattr("vitrine_api.uploads.after", lambda _seconds: utcnow().replace(year=9000))
     await uploads.sweep()
     assert upload["upload_id"] not in await blobs.list_staging(utcnow().replace(year=9000))
+
+
+async def test_values_without_end_are_refused_before_they_are_read(api: Instance) -> None:
+    """A few megabytes of JSON become a gigabyte of objects: a link's holder must not stop the api."""
+    someone = await api.account()
+    token = (await someone.share((await api.ready(someone))["reference"]))["token"]
+    path, headers = f"/api/v1/links/{token}/runs", {"Content-Type": "application/json"}
+    body = b'{"inputs": {"text": [' + b"{}," * 600_000 + b"1]}}"
+    problem(await api.client().post(path, content=body, headers=headers), 413)
+    body = b'{"inputs": {"text": "' + b"a" * 2_000_000 + b'"}}'
+    problem(await api.client().post(path, content=body, headers=headers), 422)

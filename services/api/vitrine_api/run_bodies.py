@@ -12,10 +12,12 @@ from starlette.datastructures import FormData, UploadFile
 
 from vitrine_api.run_inputs import SentExample, SentFile
 from vitrine_common.documents import Version
-from vitrine_common.errors import Invalid, Problem
+from vitrine_common.errors import Invalid, Problem, TooLarge
 from vitrine_common.spec import Spec
 
 MAX_FIELDS = 400
+MAX_VALUES = 500_000
+"""Most values in a JSON body: each takes a hundred bytes or so, and the process's time, once it is read."""
 VALUE = "input."
 EXAMPLE = "example."
 _OTHER_FIELDS = frozenset({"inputs", "csrf_token"})
@@ -33,6 +35,8 @@ async def run_values(request: Request, version: Version) -> AsyncIterator[dict[s
 
 
 def _json_values(body: bytes) -> dict[str, Any]:
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise TooLarge(f"the body has more than {MAX_VALUES} JSON values; send large data as a file")
     try:
         read = json.loads(body or b"{}")
         if b"\\u" in body:
