@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 import pytest
+from pymongo import MongoClient
 
 from vitrine import Client
 from vitrine.stack import control
@@ -70,6 +71,7 @@ class StackDesk:
     url: str = ""
     email: str = ""
     password: str = ""
+    database: Any = None
 
     @property
     def data(self) -> Path:
@@ -112,6 +114,9 @@ class StackDesk:
 
     def stop(self) -> None:
         """Stop everything that the stack runs."""
+        if self.database is not None:
+            self.database.client.close()
+            self.database = None
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -236,10 +241,10 @@ class StackDesk:
 
     def mongo(self) -> Any:
         """Return a pymongo database: what the services wrote, to look at."""
-        from pymongo import MongoClient
-
-        client: Any = MongoClient(self.state()["mongo_url"], serverSelectionTimeoutMS=10_000)
-        return client["vitrine"]
+        if self.database is None:
+            client: Any = MongoClient(self.state()["mongo_url"], serverSelectionTimeoutMS=10_000)
+            self.database = client["vitrine"]
+        return self.database
 
 
 def _command_line(process: psutil.Process) -> str:
