@@ -28,7 +28,7 @@ test: setup check pytest ## Check the code and run every test
 check: setup ## Lint, format, types, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy $(PACKAGES) benchmarks
+	$(BIN)/mypy $(PACKAGES) benchmarks infra tests
 	infra/scripts/generated.sh check
 
 pytest: setup

@@ -47,7 +47,7 @@ class SandboxDouble:
     def id(self) -> str:
         return self.spec.id
 
-    async def load(self, model: Model) -> Loaded:  # noqa: ARG002 - the port's signature
+    async def load(self, model: Model) -> Loaded:
         await self.engine.gate.wait()
         if self.engine.load_error is not None:
             raise self.engine.load_error
@@ -68,7 +68,7 @@ class SandboxDouble:
         self.alive = False
         self._gone.set()
 
-    async def cancel(self, run_id: str) -> None:  # noqa: ARG002
+    async def cancel(self, run_id: str) -> None:
         raise AssertionError("the runner closes the iterator instead")
 
     async def usage(self) -> Usage:
@@ -135,7 +135,7 @@ class BlobsDouble:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def put_bytes(self, data: bytes, media_type: str | None = None) -> str:  # noqa: ARG002
+    async def put_bytes(self, data: bytes, media_type: str | None = None) -> str:
         digest = sha256_bytes(data)
         self.blobs[digest] = data
         return digest
@@ -143,7 +143,7 @@ class BlobsDouble:
     async def put_file(self, path: Path) -> str:
         return await self.put_bytes(path.read_bytes())
 
-    async def get_bytes(self, digest: str, limit: int) -> bytes:  # noqa: ARG002
+    async def get_bytes(self, digest: str, limit: int) -> bytes:
         if digest not in self.blobs:
             raise BlobNotFound(f"there is no {digest}")
         return self.blobs[digest]

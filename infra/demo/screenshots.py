@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 from demo import DATA, EXAMPLE, ROOT, Demo
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -19,7 +20,7 @@ MODEL = "owner/digits"
 def opened(browser: Browser, size: str, scheme: str) -> Page:
     """Return a page of that size and colour scheme."""
     width, height = SIZES[size]
-    dark = "dark" if scheme == "dark" else "light"
+    dark: Literal["dark", "light"] = "dark" if scheme == "dark" else "light"
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=dark)
     return context.new_page()
 

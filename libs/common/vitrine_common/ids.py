@@ -27,5 +27,5 @@ def new_id(prefix: str) -> str:
 
 
 def sibling_id(prefix: str, other: str) -> str:
-    """Return the id that follows from `other` for a thing of another kind: asked for twice, it is the same."""
+    """Return the id that follows from `other` for a thing of another kind: the same whenever it is asked."""
     return f"{prefix}_{other.partition('_')[2]}"

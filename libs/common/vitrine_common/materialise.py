@@ -23,19 +23,23 @@ async def read_manifest(blobs: BlobStore, digest: str) -> Manifest:
         raise Invalid(f"{digest} is not a manifest") from error
 
 
+def _make_directories(manifest: Manifest, directory: Path) -> None:
+    for name in ("", *sorted(manifest.directories)):
+        (directory / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
 async def write_files(blobs: BlobStore, manifest: Manifest, directory: Path) -> None:
     """Fetch every file of `manifest` below `directory`, verified, world-readable and not writable.
 
     The manifest's paths have been checked to be relative and to stay below; `directory` is made.
     """
-    for name in ("", *sorted(manifest.directories)):
-        (directory / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    await asyncio.to_thread(_make_directories, manifest, directory)
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(digest: str, path: Path, mode: int) -> None:
         async with gate:
             await blobs.download_to(digest, path)
-            path.chmod(mode)
+            await asyncio.to_thread(path.chmod, mode)
 
     async with asyncio.TaskGroup() as group:
         for entry in manifest.files:

@@ -144,5 +144,5 @@ class Recipe:
             await asyncio.sleep(self.environments.lease_seconds / 3)
             try:
                 await self.environments.renew(digest, token)
-            except VitrineError as error:
-                log.warning("lease not renewed", extra={"environment": digest, "error": error.message})
+            except Exception as error:  # noqa: BLE001 - the next renewal may still come in time
+                log.warning("lease not renewed", extra={"environment": digest, "error": repr(error)})

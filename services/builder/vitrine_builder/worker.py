@@ -14,7 +14,7 @@ from vitrine_builder.progress import Report, Step
 from vitrine_builder.repository import Builds
 from vitrine_common.bus import Bus
 from vitrine_common.documents import Build
-from vitrine_common.errors import StaleState, VitrineError
+from vitrine_common.errors import StaleState
 from vitrine_common.messages import EnvironmentRequest
 from vitrine_common.telemetry import correlation, correlation_id, inject, span
 
@@ -66,8 +66,8 @@ class Worker:
                 self._wake.clear()
                 try:
                     await self._take()
-                except VitrineError as error:
-                    log.warning("looking for builds failed", extra={"error": error.message})
+                except Exception:
+                    log.exception("looking for builds failed; again in a moment")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._pause_seconds)
         finally:

@@ -257,7 +257,7 @@ def test_a_platform_that_is_away_is_said_to_be(model: Path) -> None:
         raise httpx.ConnectError("refused")
 
     platform = FakePlatform()
-    platform.answer = nobody  # type: ignore[method-assign]
+    platform.answer = nobody  # type: ignore[method-assign, assignment]
     with platform.client() as client, pytest.raises(Unreachable, match="Nothing answers at") as raised:
         client.push(model)
     assert "vitrine up" in raised.value.advice

@@ -7,7 +7,8 @@ import re
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from vitrine_engine.protocol import Limits, Metric, OutputTensor, Progress, Reason, RunRequest, Tensor
+from vitrine_engine.events import Metric, OutputTensor, Progress, Reason, Tensor
+from vitrine_engine.protocol import Limits, RunRequest
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 MAX_PATH = 4096

@@ -8,17 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vitrine_engine.events import Finished, Log
 from vitrine_engine.process.cgroups import Cgroups
-from vitrine_engine.protocol import (
-    Finished,
-    Isolation,
-    Limits,
-    Log,
-    RunRequest,
-    SandboxSpec,
-    ScriptModel,
-    StartError,
-)
+from vitrine_engine.protocol import Isolation, Limits, RunRequest, SandboxSpec, ScriptModel, StartError
 
 if TYPE_CHECKING:
     from vitrine_engine.process.engine import ProcessEngine

@@ -11,25 +11,13 @@ from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from vitrine_engine.events import Finished, Log, Outcome, OutputFile, OutputValue, Reason, RunEvent, Timings
 from vitrine_engine.process import checks
 from vitrine_engine.process.channel import Channel
 from vitrine_engine.process.checks import ViolationError
 from vitrine_engine.process.incoming import Incoming
 from vitrine_engine.process.meter import Meter
-from vitrine_engine.protocol import (
-    MIB,
-    Finished,
-    InputFile,
-    Limits,
-    Log,
-    Outcome,
-    OutputFile,
-    OutputValue,
-    Reason,
-    RunEvent,
-    RunRequest,
-    Timings,
-)
+from vitrine_engine.protocol import MIB, InputFile, Limits, RunRequest
 from vitrine_harness.frames import CHUNK, FrameError
 
 GRACE_SECONDS = 10.0

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from vitrine_engine.events import Reason, RunEvent
 from vitrine_engine.process import checks, loading
 from vitrine_engine.process.cgroups import Group
 from vitrine_engine.process.channel import Channel
@@ -23,8 +24,6 @@ from vitrine_engine.protocol import (
     LoadError,
     Model,
     OnnxModel,
-    Reason,
-    RunEvent,
     RunRequest,
     SandboxGoneError,
     SandboxSpec,
