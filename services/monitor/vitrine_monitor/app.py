@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from vitrine_common.clock import after
-from vitrine_common.errors import VitrineError
 from vitrine_common.service import Platform, run_service
 from vitrine_monitor.handlers import router
 from vitrine_monitor.repository import ScoringRepository
@@ -24,8 +23,8 @@ async def _sweep_forever(repository: ScoringRepository, settings: MonitorSetting
     while True:
         try:
             await repository.forget_due()
-        except VitrineError as error:
-            log.warning("sweep will try again", extra={"error": error.message})
+        except Exception:
+            log.exception("sweep will try again")
         await asyncio.sleep(settings.sweep_seconds)
 
 
@@ -34,10 +33,15 @@ async def _catch_up_forever(repository: ScoringRepository, settings: MonitorSett
     while True:
         await asyncio.sleep(settings.catch_up_seconds)
         try:
-            for run_id in await repository.unscored(after(-_LOOK_BACK_SECONDS)):
+            unscored = await repository.unscored(after(-_LOOK_BACK_SECONDS))
+        except Exception:
+            log.exception("catching up will try again")
+            continue
+        for run_id in unscored:
+            try:
                 await score(run_id, repository, settings.raw_retention_seconds)
-        except VitrineError as error:
-            log.warning("catching up will try again", extra={"error": error.message})
+            except Exception:  # one that cannot be scored must not keep the others waiting
+                log.exception("catching up will try again", extra={"run": run_id})
 
 
 @asynccontextmanager
