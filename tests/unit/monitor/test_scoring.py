@@ -62,7 +62,8 @@ def record(retention: float) -> Any:
 
 
 def test_nothing_typed_is_kept_without_retention() -> None:
-    kept = record(0).model_dump_json()
+    # Times may hold any two digits.
+    kept = record(0).model_dump_json(exclude={"created_at", "finished_at", "raw_expires_at"})
     assert "diagnosis" not in kept
     assert "47" not in kept
     assert all(not item.digest for item in record(0).inputs), "a short value could be guessed from its digest"
