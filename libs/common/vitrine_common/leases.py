@@ -46,6 +46,8 @@ class WorkQueue(Generic[W]):
         self._machine = machine
         self._holder = holder
         self._lease_seconds = lease_seconds
+        self._ended: dict[str, bool] = {}
+        """Tokens inside `held`, and whether this process itself has ended the lease."""
 
     def _fresh_lease(self) -> dict[str, Any]:
         return {
@@ -100,9 +102,20 @@ class WorkQueue(Generic[W]):
             "lease_token": document.lease_token,
         }
         written: dict[str, Any] = {**(changes or {}), "state": target, "updated_at": utcnow()}
-        if target not in self._machine.active:
+        ends = target not in self._machine.active
+        if ends:
             written |= _NO_LEASE
-        return await self.collection.require(where, written, messages=messages)
+            self._note_end(document.lease_token, ended=True)
+        try:
+            return await self.collection.require(where, written, messages=messages)
+        except BaseException:
+            self._note_end(document.lease_token, ended=False)
+            raise
+
+    def _note_end(self, token: str, *, ended: bool) -> None:
+        """Tell the heartbeat whether a lease that it cannot renew was ended here, or lost."""
+        if token in self._ended:
+            self._ended[token] = ended
 
     def _sources(self, way: Sequence[StrEnum]) -> list[StrEnum]:
         """Return the active states from which the last of `way` is reached, some steps possibly taken."""
@@ -148,6 +161,7 @@ class WorkQueue(Generic[W]):
         that a wish written into it (such as a cancellation) is noticed even if its message was lost.
         """
         owner = asyncio.current_task()
+        assert owner is not None
         lost = False
 
         async def renew_until_lost() -> None:
@@ -161,27 +175,29 @@ class WorkQueue(Generic[W]):
                     if not isinstance(error, StaleState) and utcnow() < deadline:
                         log.warning("lease will be renewed later", extra={"error": repr(error)})
                         continue
+                    if self._ended[document.lease_token]:
+                        return
                     lost = True
-                    if owner is not None:
-                        owner.cancel()
+                    owner.cancel()
                     return
                 deadline = after(self._lease_seconds)
                 if on_renewed is not None:
                     on_renewed(renewed)
 
+        self._ended[document.lease_token] = False
         heartbeat = asyncio.create_task(renew_until_lost())
         try:
             yield
         except asyncio.CancelledError:
             if lost:
-                if owner is not None:
-                    owner.uncancel()
+                owner.uncancel()
                 raise StaleState(f"lost the lease on {document.id}") from None
             raise
         finally:
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
+            del self._ended[document.lease_token]
 
 
 async def reap_forever(

@@ -217,6 +217,18 @@ async def test_a_renewal_that_fails_is_tried_again(
     assert not failures
 
 
+async def test_a_lease_that_its_holder_ended_is_not_lost(runs: Collection[Run]) -> None:
+    """The heartbeat of work that is done finds no lease, and must not stop what the holder does last."""
+    run = await runs.insert(new_run())
+    queue = WorkQueue(runs, RUN, "runner@a:1", lease_seconds=0.15)
+    claimed = await queue.claim(run.id, RunState.STARTING)
+    assert claimed is not None
+    async with queue.held(claimed):
+        await queue.advance(claimed, RunState.FAILED)
+        await asyncio.sleep(0.4)
+    assert (await runs.get(run.id)).state is RunState.FAILED
+
+
 async def test_a_cancelled_holder_stays_cancelled(queue: WorkQueue[Run], runs: Collection[Run]) -> None:
     run = await runs.insert(new_run())
     claimed = await queue.claim(run.id, RunState.STARTING)
