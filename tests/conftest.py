@@ -17,11 +17,28 @@ import nats
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import SecretStr
+from xdist.scheduler import LoadScopeScheduling
 
 from servers import S3Address, mongo_server, nats_server, s3_server
 from vitrine_common.settings import S3Settings
 
 pytest_plugins = ["sandboxes", "stack_desk", "shared_digits"]
+STACK_TESTS = ("tests/e2e/", "tests/security/test_hostile_")
+"""Tests of one running stack: they share it, so they go to one process."""
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
+    """Gives each test file to one process, and all tests of the stack to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path: str = nodeid.partition("::")[0]
+        return "stack" if path.startswith(STACK_TESTS) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
 Database = Any  # motor ships no types that mypy accepts
 
 

@@ -12,7 +12,7 @@ import pytest
 from kills import SERVICES, Killer, Traffic, settled
 from stack_desk import StackDesk, eventually
 
-pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 RUNS = 200
 KILLS = 3

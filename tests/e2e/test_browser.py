@@ -15,7 +15,7 @@ from shared_digits import Digits, Drawn
 from stack_desk import StackDesk
 
 # The first test to come also waits for the stack and the training, on a machine that may be busy.
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 VIEWPORTS = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 

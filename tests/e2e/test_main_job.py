@@ -16,7 +16,7 @@ from shared_digits import Digits, Drawn
 from stack_desk import EXAMPLES, StackDesk, eventually
 
 # The first test to come also waits for the stack and the training, on a machine that may be busy.
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def run_link(stack: StackDesk, digits: Digits, drawn: Drawn, visitor: str | None = None) -> dict[str, Any]:
@@ -115,7 +115,9 @@ def test_every_run_is_scored(stack: StackDesk, digits: Digits, heldout: list[Dra
     assert image["digest"] == run["inputs"]["image"]["digest"]
     assert scored["outputs"][0]["prediction"] == outputs(run)["digit"]["label"]
     shown = stack.vitrine("monitor", reference, "--json").json
-    assert shown["outcomes"]["succeeded"] == shown["window"]["runs"] >= 1
+    # Other tests of this stack run the model too, some of them with inputs that it refuses.
+    assert shown["outcomes"]["succeeded"] >= 1
+    assert sum(shown["outcomes"].values()) == shown["window"]["runs"]
     assert shown["predictions"]["digit"][outputs(run)["digit"]["label"]] >= 1
     assert shown["latency_ms"]["total"]["p50"] <= shown["latency_ms"]["total"]["p99"]
 

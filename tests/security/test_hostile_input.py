@@ -21,7 +21,7 @@ from shared_digits import Digits
 from stack_desk import StackDesk, eventually
 
 # The first test to come also waits for the stack and the training, on a machine that may be busy.
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 GOOD = """\
 name: typed

@@ -11,7 +11,7 @@ import pytest
 from stack_desk import StackDesk
 
 # The first test to come also waits for the stack and the training, on a machine that may be busy.
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 SPEC = """\
 name: {name}
