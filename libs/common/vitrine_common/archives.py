@@ -6,6 +6,7 @@ and bytes are counted as they come out, whatever the archive's headers promise.
 
 from __future__ import annotations
 
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -19,6 +20,11 @@ from typing import IO, Literal
 from vitrine_common.bundle import BundleError
 from vitrine_common.errors import Problem
 from vitrine_common.paths import normalise_path, path_fault
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
+    NotImplementedError,  # what zipfile raises for a compression that it does not know
+)
 
 CHUNK = 1 << 18
 SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
@@ -67,7 +73,7 @@ def extract_archive(archive: Path, target: Path, limits: ArchiveLimits = DEFAULT
             for member in members:
                 budget.count_entry()
                 _extract(member, read, target, budget)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError) as error:
+    except _DAMAGED as error:
         message = f"is damaged, or not an archive that can be read ({SUFFIXES[0]}, {SUFFIXES[1]}): {error}"
         raise BundleError([Problem(archive.name, message)]) from error
     except UnicodeError as error:

@@ -80,12 +80,21 @@ class Outbox:
         )
 
     async def drain(self) -> int:
-        """Publish every unsent message of the collection; return how many there were."""
+        """Publish every unsent message of the collection; return how many could be.
+
+        A message that this version cannot read is left for one that can, and stops no other. Raises
+        what the bus raises.
+        """
         sent = 0
         cursor = self._collection.find({"outbox_count": {"$gt": 0}}, {"outbox": 1}).limit(_SCAN_BATCH)
         for document in await cursor.to_list(_SCAN_BATCH):
             for envelope_id, text in sorted(document.get("outbox", {}).items()):
-                await self._publisher.publish(read_envelope(text))
+                try:
+                    envelope = read_envelope(text)
+                except (KeyError, ValueError):
+                    log.exception("unsent message cannot be read", extra={"message_id": envelope_id})
+                    continue
+                await self._publisher.publish(envelope)
                 await self._mark_sent(document["_id"], envelope_id)
                 sent += 1
         return sent

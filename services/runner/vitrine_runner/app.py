@@ -63,10 +63,12 @@ async def use(
         parts.push_async_callback(dispatcher.close, settings.stop_seconds)
         context = platform.bus.broker.context
         context.set_global("dispatcher", dispatcher)
-        context.set_global("cancellation", Cancellation(runs, platform.bus))
+        cancellation = Cancellation(runs, platform.bus)
+        context.set_global("cancellation", cancellation)
         context.set_global("pool", pool)
         platform.background(reap_forever(runs.queue, dispatcher.requeue, work.reap_seconds), "reaper")
         platform.background(pool.tend_forever(), "worker pool")
+        platform.background(cancellation.expire_forever(), "expiry")
         yield
 
 

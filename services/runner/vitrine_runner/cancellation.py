@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from vitrine_common.bus import Bus
@@ -12,6 +13,10 @@ from vitrine_runner.live import tell_end
 from vitrine_runner.repository import Runs
 
 log = logging.getLogger(__name__)
+
+EXPIRE_SECONDS = 20.0
+LOOK_BACK_SECONDS = 600.0
+"""What expired earlier was seen by an earlier look, or by whoever took its message."""
 
 
 class Cancellation:
@@ -29,6 +34,24 @@ class Cancellation:
     async def cancel_run(self, run_id: str) -> None:
         """Cancel one run; one that is over stays as it is. Raises NotFound."""
         await self._cancel(await self._runs.request(run_id))
+
+    async def expire_overdue(self) -> int:
+        """End the runs that waited for too long and that no message tells of any more; return how many."""
+        number = 0
+        for request in await self._runs.overdue(LOOK_BACK_SECONDS):
+            if (run := await self._runs.expire(request)) is not None:
+                await tell_end(self._bus, run)
+                number += 1
+        return number
+
+    async def expire_forever(self) -> None:
+        """Look for overdue runs again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            try:
+                await self.expire_overdue()
+            except Exception:
+                log.exception("overdue runs will be looked for again")
 
     async def cancel_link(self, link_id: str) -> None:
         """Cancel every run of a share link that waits or works."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from vitrine_common.clock import utcnow
+from vitrine_common.clock import after, utcnow
 from vitrine_common.documents import Run, RunRequest
 from vitrine_common.errors import Conflict, NotFound
 from vitrine_common.leases import WorkQueue
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _ACTIVE = sorted(RUN.active)
 _UNFINISHED = [RunState.QUEUED, *_ACTIVE]
 _BATCH = 200
+_OVERDUE = 500
 
 
 class Runs:
@@ -53,6 +54,11 @@ class Runs:
         message = "No worker was free before the request expired; run it again."
         await self._create(request)
         return await self.settle(request.id, RunState.QUEUED, RunState.EXPIRED, Reason.EXPIRED, message)
+
+    async def overdue(self, seconds: float) -> list[RunRequest]:
+        """Return requests that expired within the last `seconds` and whose runs have not ended."""
+        just_expired = {"expires_at": {"$gt": after(-seconds), "$lt": utcnow()}}
+        return await self._unfinished(await self._requests.find(just_expired, (("expires_at", 1),), _OVERDUE))
 
     async def _create(self, request: RunRequest) -> None:
         try:

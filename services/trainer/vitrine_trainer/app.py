@@ -55,7 +55,9 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     context.set_global("trials", trials)
     context.set_global("worker", worker)
     context.set_global("bus", platform.bus)
-    context.set_global("intake", Intake(trials, platform.blobs, worker))
+    intake = Intake(trials, platform.blobs, worker)
+    context.set_global("intake", intake)
+    platform.background(intake.catch_up_forever(), "intake")
 
     async def requeue(trial: Trial) -> None:
         await trials.requeue(trial, settings.max_attempts)

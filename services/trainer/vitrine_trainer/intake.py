@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 from vitrine_common.blobs import BlobStore
 from vitrine_common.documents import Trial
 from vitrine_common.errors import Invalid, NotFound
@@ -12,6 +15,11 @@ from vitrine_common.spec import Spec
 from vitrine_common.states import TRIAL, Reason, TrialState
 from vitrine_trainer.repository import Trials
 from vitrine_trainer.worker import Worker
+
+log = logging.getLogger(__name__)
+
+CATCH_UP_SECONDS = 60.0
+LOOK_BACK_SECONDS = 24 * 3600.0
 
 
 class Intake:
@@ -41,6 +49,17 @@ class Intake:
         if trial.state is TrialState.QUEUED:
             await self._prepare(trial)
         self._worker.wake()
+
+    async def catch_up_forever(self) -> None:
+        """Take in, until cancelled, what no message tells of any more."""
+        while True:
+            await asyncio.sleep(CATCH_UP_SECONDS)
+            try:
+                for trial_id in await self._trials.forgotten(LOOK_BACK_SECONDS, CATCH_UP_SECONDS):
+                    log.warning("taken in without its message", extra={"trial": trial_id})
+                    await self.accept(trial_id)
+            except Exception:
+                log.exception("forgotten trainings will be looked for again")
 
     async def _prepare(self, trial: Trial) -> None:
         try:

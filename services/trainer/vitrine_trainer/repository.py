@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from vitrine_common.clock import utcnow
+from vitrine_common.clock import after, utcnow
 from vitrine_common.documents import (
     Build,
     Checkpoint,
@@ -20,6 +20,7 @@ from vitrine_common.messages import BuildStart, EnvironmentRequest, Message, Tra
 from vitrine_common.states import TRIAL, Reason, TrialState
 from vitrine_common.store import Database
 
+_FORGOTTEN = 100
 OPEN = [state for state in TrialState if not TRIAL.is_final(state)]
 
 
@@ -38,6 +39,13 @@ class Trials:
     async def request(self, trial_id: str) -> TrainRequest:
         """Return what was asked for; raises NotFound."""
         return await self._requests.get(trial_id)
+
+    async def forgotten(self, older: float, younger: float) -> list[str]:
+        """Return ids of requests made between so many seconds ago that have no trial: nobody took them in."""
+        window = {"created_at": {"$gt": after(-older), "$lt": after(-younger)}}
+        requests = await self._requests.find(window, (("created_at", 1),), limit=_FORGOTTEN)
+        known = await self._trials.find({"_id": {"$in": [request.id for request in requests]}})
+        return [r.id for r in requests if r.id not in {trial.id for trial in known}]
 
     async def get(self, trial_id: str) -> Trial:
         """Return the trial; raises NotFound."""

@@ -15,7 +15,7 @@ from vitrine_common.documents import Build, Run
 from vitrine_common.errors import Conflict, NotFound, StaleState, Unavailable
 from vitrine_common.ids import new_id
 from vitrine_common.leases import WorkQueue, reap_forever
-from vitrine_common.messages import Envelope, EnvironmentRequest, RunFinished, RunStart
+from vitrine_common.messages import Envelope, EnvironmentRequest, RunFinished, RunStart, seal
 from vitrine_common.messages.subjects import COMMANDS, EVENTS
 from vitrine_common.settings import MongoSettings
 from vitrine_common.states import BUILD, RUN, BuildState, RunState
@@ -120,6 +120,20 @@ async def test_a_relay_that_repeats_itself_sends_once(bus: Bus, runs: Collection
     )
     assert await runs.outbox.drain() == 1
     assert await kept(bus, COMMANDS) == before
+
+
+async def test_a_message_that_cannot_be_read_stops_no_other(bus: Bus, runs: Collection[Run]) -> None:
+    unreadable, readable = await runs.insert(new_run()), await runs.insert(new_run())
+    text = seal(RunStart(run_id=readable.id)).model_dump_json()
+    strange = text.replace('"run.start"', '"run.teleported"')
+    for run, entry in ((unreadable, strange), (readable, text)):
+        await runs._raw.update_one(
+            {"_id": run.id}, {"$set": {f"outbox.{new_id('msg')}": entry}, "$inc": {"outbox_count": 1}}
+        )
+    assert await runs.outbox.drain() == 1
+    assert await kept(bus, COMMANDS) == 1
+    assert (await raw(runs, unreadable.id))["outbox_count"] == 1
+    await runs._raw.update_one({"_id": unreadable.id}, {"$set": {"outbox": {}, "outbox_count": 0}})
 
 
 async def test_racing_claims_have_one_winner(queue: WorkQueue[Run], runs: Collection[Run]) -> None:

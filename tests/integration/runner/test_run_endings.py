@@ -10,7 +10,7 @@ import pytest
 from runner_site import Site, value_of
 from vitrine_common.bus import Bus
 from vitrine_common.clock import after
-from vitrine_common.documents import Run
+from vitrine_common.documents import Run, RunRequest
 from vitrine_common.documents.base import LONG_AGO
 from vitrine_common.ids import new_id
 from vitrine_common.messages import LinkRevoked, RunCancel, RunFinished, RunStart
@@ -19,6 +19,7 @@ from vitrine_common.messages.run import RunProgress
 from vitrine_common.states import Reason, RunState
 from vitrine_common.store import Database
 from vitrine_engine import Bind
+from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.repository import Runs
 
 COUNTS = """
@@ -189,6 +190,21 @@ async def test_a_stopping_runner_gives_its_run_back_uncounted(site: Site, bind: 
     await site.start(binds=(bind,))
     run = await site.ended(run_id)
     assert (run.state, run.attempt) == (RunState.SUCCEEDED, 1)
+
+
+async def test_a_run_that_no_message_tells_of_any_more_expires(site: Site) -> None:
+    """Its `run.start` was lost or buried: nobody took the run, and its time is over."""
+    await site.start()
+    run = await site.run(await site.script("print(1)"), expires_at=after(-1))
+    requests = site.database.collection(RunRequest)
+    lost = (await requests.get(run.id)).model_copy(update={"id": new_id("run"), "expires_at": after(-2)})
+    await requests.insert(lost)
+    database = Database(site.settings.mongo, "runner", site.bus)
+    runs = Runs(database, "runner@test:1", 10, 3)
+    assert await Cancellation(runs, site.bus).expire_overdue() == 1
+    assert (await database.collection(Run).get(lost.id)).state is RunState.EXPIRED
+    assert await Cancellation(runs, site.bus).expire_overdue() == 0
+    database.close()
 
 
 async def test_work_that_always_dies_fails_in_the_end(site: Site) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ import pytest
 
 from builder_desk import Desk
 from vitrine_common.bundle import FileEntry, Manifest
+from vitrine_common.clock import after
 from vitrine_common.digests import canonical_json, sha256_bytes
 from vitrine_common.documents import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
 from vitrine_common.ids import new_id
 from vitrine_common.messages import TrainCancel, TrainStart
 from vitrine_common.messages.subjects import COMMANDS
+from vitrine_common.settings import MongoSettings
 from vitrine_common.states import TRIAL, Reason, TrialState
+from vitrine_common.store import Database
+from vitrine_trainer.repository import Trials
 
 PATIENCE_SECONDS = 90
 
@@ -46,6 +50,13 @@ async def training(desk: Desk) -> Desk:
     await desk.start("builder")
     await desk.start("trainer")
     return desk
+
+
+@pytest.fixture
+def fresh_trials(desk: Desk, mongo: MongoSettings) -> Iterator[Trials]:
+    database = Database(mongo, "trainer", desk.bus)
+    yield Trials(database, "trainer@test:1", lease_seconds=10)
+    database.close()
 
 
 async def begin(desk: Desk, source: str, **train: Any) -> str:
@@ -175,3 +186,20 @@ async def test_trainers_that_keep_dying_give_up(training: Desk) -> None:
     trial = await ended(training, trial_id)
     assert (trial.state, trial.reason) == (TrialState.FAILED, Reason.PLATFORM_ERROR)
     assert "2 times" in trial.message
+
+
+async def test_a_request_whose_message_was_lost_is_found(training: Desk, fresh_trials: Trials) -> None:
+    requests = training.database.collection(TrainRequest)
+    lost = TrainRequest(
+        id=new_id("trial"),
+        owner_id="usr_1",
+        owner="ada",
+        model="tiny",
+        manifest_digest=sha256_bytes(b"x"),
+        created_at=after(-120),
+    )
+    await requests.insert(lost)
+    fresh = lost.model_copy(update={"id": new_id("trial"), "created_at": after(0)})
+    await requests.insert(fresh)
+    assert await fresh_trials.forgotten(600, 60) == [lost.id]
+    assert await fresh_trials.forgotten(600, 180) == []

@@ -24,6 +24,7 @@ class RunRequest(Document):
         Index(keys=(("version_id", 1), ("created_at", -1))),
         Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
         Index(keys=(("owner_id", 1), ("created_at", -1))),
+        Index(keys=(("expires_at", 1),)),
     )
 
     version_id: str
