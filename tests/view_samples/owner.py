@@ -163,7 +163,6 @@ VERSION_ROWS = (
         created_at=ago(days=1),
         labels=("1.1.0",),
         size=412_300,
-        runs=1284,
     ),
     v.VersionRow(
         version="2",
@@ -289,8 +288,6 @@ MODELS = v.Models(
             version="4",
             state="build_failed",
             versions=4,
-            runs=1284,
-            links=3,
         ),
         v.ModelRow(
             owner="ada",
@@ -302,8 +299,6 @@ MODELS = v.Models(
             version="1.1.0",
             state="ready",
             versions=1,
-            runs=1,
-            links=1,
         ),
         v.ModelRow(
             owner="ada",

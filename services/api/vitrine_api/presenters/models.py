@@ -26,7 +26,7 @@ def version_url(version: Version) -> str:
     return f"/models/{version.owner}/{version.model}/versions/{version.number}"
 
 
-def model_row(model: Model, latest: Version | None, links: int = 0) -> views.ModelRow:
+def model_row(model: Model, latest: Version | None) -> views.ModelRow:
     """Return a model as a row of the list."""
     return views.ModelRow(
         owner=model.owner,
@@ -38,7 +38,6 @@ def model_row(model: Model, latest: Version | None, links: int = 0) -> views.Mod
         version=str(latest.number) if latest else "",
         state=latest.state.value if latest else "draft",
         versions=model.last_number,
-        links=links,
     )
 
 

@@ -26,8 +26,6 @@ class ModelRow:
     version: str = ""
     state: str = "draft"
     versions: int = 0
-    runs: int = 0
-    links: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,6 @@ class VersionRow:
     """Why its build failed."""
     size: int = 0
     """Bytes of its bundle."""
-    runs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
