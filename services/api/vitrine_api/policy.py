@@ -151,7 +151,16 @@ def allows(principal: Principal, action: Action, resource: Resource) -> bool:
     """Say whether `principal` may do `action` to `resource`."""
     if action not in TABLE[relation(principal, resource)]:
         return False
-    return not isinstance(principal, Member) or _SCOPE[action] in principal.scopes
+    return not isinstance(principal, Member) or _reaches(principal, action, resource)
+
+
+def _reaches(member: Member, action: Action, resource: Resource) -> bool:
+    """Say whether the scopes reach: `run` reads what it takes to run a model and get its answer."""
+    if _SCOPE[action] in member.scopes:
+        return True
+    reads_a_run = action is Action.OPEN and isinstance(resource, Run | RunRequest)
+    finds_a_model = action is Action.SEE and isinstance(resource, Model | Version | Run | RunRequest)
+    return "run" in member.scopes and (reads_a_run or finds_a_model)
 
 
 def require(principal: Principal, action: Action, resource: Resource) -> None:
@@ -170,7 +179,7 @@ def require(principal: Principal, action: Action, resource: Resource) -> None:
         raise NotFound(
             f"there is no {resource.noun()} {resource.id}" if resource else "there is nothing here"
         )
-    if isinstance(principal, Member) and _SCOPE[action] not in principal.scopes:
+    if isinstance(principal, Member) and not _reaches(principal, action, resource):
         raise Denied(f"this token lacks the scope `{_SCOPE[action]}`; make one that has it")
     raise Denied("only an operator may do this" if action is Action.OPERATE else "this is not yours to do")
 

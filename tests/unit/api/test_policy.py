@@ -111,6 +111,16 @@ def test_every_scope_opens_only_its_actions() -> None:
         require(reader, Action.RUN, version())
 
 
+def test_a_token_that_runs_reads_what_it_takes_to_run() -> None:
+    program = Member(user("ada"), frozenset({"run"}))
+    assert [action for action in Action if allows(program, action, version())] == [Action.SEE, Action.RUN]
+    own_run = run()
+    assert allows(program, Action.OPEN, own_run)
+    assert not allows(program, Action.CHANGE, own_run)
+    with pytest.raises(Denied, match="lacks the scope `read`"):
+        require(program, Action.SEE, None)
+
+
 def test_what_is_raised_tells_strangers_nothing() -> None:
     with pytest.raises(NotFound, match=r"^there is no version version_1$"):
         require(BOB, Action.SEE, version())
