@@ -15,12 +15,12 @@ model:
     path: "./results/snow-cycle-gan/test_latest/images/"
     type: "png"
   input:
-    type: "download"
+    type: "download"                 # a file is put at download_destination; or "flag": values become command-line flags / environment
     download_destination: "./datasets/testA/image.jpg"
 package:
-  type: "conda"
+  type: "conda"                      # pip | conda | apt
   requirements_file: "./requirements.txt"
-"""
+"""  # noqa: E501 - a line of the published file is that long
 FLAGS = """\
 name: story
 model: {command: python generate.py, input: {type: flag}}

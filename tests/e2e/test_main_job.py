@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from shared_digits import Digits, Drawn
+from spec_files import LITERATURE
 from stack_desk import EXAMPLES, StackDesk, eventually
 
 # The first test to come also waits for the stack and the training, on a machine that may be busy.
@@ -162,27 +163,6 @@ def test_flags_text_is_trained_shared_and_run_by_command_line(stack: StackDesk) 
     assert "revoked" in gone.text or "withdrawn" in gone.text
 
 
-LITERATURE = """\
-name: "snow-gan"
-language: "python-3.11"
-framework: "pytorch"
-description: "A very nice project"
-version: 1.1.0
-model:
-  fileType: ".zip"
-  path: "source-code/snow-gan"
-  exec_cmd: ""
-  command: "bash activateEnvAtoB.sh"
-  output:
-    path: "./results/snow-cycle-gan/test_latest/images/"
-    type: "png"
-  input:
-    type: "download"                 # a file is put at download_destination; or "flag": values become command-line flags / environment
-    download_destination: "./datasets/testA/image.jpg"
-package:
-  type: "conda"                      # pip | conda | apt
-  requirements_file: "./requirements.txt"
-"""  # noqa: E501 - a line of the published file is that long
 ACTIVATE = """\
 #!/bin/bash
 source activate snow-gan
