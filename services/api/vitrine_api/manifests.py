@@ -19,6 +19,7 @@ from vitrine_common.bundle import (
     check_spec_files,
 )
 from vitrine_common.digests import canonical_json
+from vitrine_common.environments import build_request
 from vitrine_common.errors import Invalid, Problem
 from vitrine_common.messages import EnvironmentRequest
 from vitrine_common.spec import Spec, load_spec
@@ -39,14 +40,7 @@ class Bundle(BaseModel):
 
     def environment_request(self) -> EnvironmentRequest:
         """Return what the builder is asked for."""
-        wanted = self.spec.environment_request()
-        entry = self.manifest.entry(wanted.requirements_file) if wanted.requirements_file else None
-        return EnvironmentRequest(
-            python=wanted.python,
-            requirements_digest=entry.digest if entry else None,
-            requirements_name=wanted.requirements_file or "requirements.txt",
-            preset=wanted.preset,
-        )
+        return build_request(self.spec.environment_request(), self.manifest)
 
 
 def read_bundle(raw: Any, *, runnable: bool) -> Bundle:

@@ -7,6 +7,7 @@ import logging
 
 from vitrine_common.blobs import BlobStore
 from vitrine_common.documents import Trial
+from vitrine_common.environments import build_request
 from vitrine_common.errors import Invalid, NotFound
 from vitrine_common.ids import sibling_id
 from vitrine_common.materialise import read_manifest
@@ -74,17 +75,7 @@ class Intake:
         spec = Spec.model_validate(manifest.spec)
         if spec.train is None:
             raise Invalid("vitrine.yaml has no `train:` section; add one with the training's command")
-        wanted = spec.train_environment_request()
-        if wanted.requirements_file is None:
-            return EnvironmentRequest(python=wanted.python)
-        entry = manifest.entry(wanted.requirements_file)
-        if entry is None:
-            raise Invalid(f"train.requirements_file: the bundle has no {wanted.requirements_file}")
-        return EnvironmentRequest(
-            python=wanted.python,
-            requirements_digest=entry.digest,
-            requirements_name=wanted.requirements_file,
-        )
+        return build_request(spec.train_environment_request(), manifest)
 
     async def cancel(self, trial_id: str) -> None:
         """End a waiting trial; let whoever holds a running one know. Ended or unknown: nothing happens."""
