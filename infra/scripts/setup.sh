@@ -14,6 +14,8 @@ give_up() { printf '%s\n' "setup: $*" >&2; exit 1; }
 has() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1; }
 has_font() { [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || [ "$(uname)" = Darwin ]; }
 
+has_library() { [ "$(uname)" = Darwin ] || PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep "$1" >/dev/null; }
+
 find_python() {
   local name
   for name in ${PYTHON:-} python3.11 python3; do
@@ -36,6 +38,8 @@ missing_packages() {
   if [ "$profile" = test ]; then
     has chromium || [ "$(uname)" = Darwin ] || echo chromium
     has_font || echo fonts-dejavu-core
+    # The program that drives the browser needs it, and a minimal Debian has it not.
+    has_library libatomic.so.1 || echo libatomic1
   fi
 }
 

@@ -495,7 +495,9 @@ async def test_parts_rewritten_during_the_adoption_cannot_slip_in(
         if adoption.exception() is None:
             assert await blobs.get_bytes(sha256_bytes(whole), len(whole)) == whole
         else:
-            assert isinstance(adoption.exception(), DigestMismatch | SizeMismatch)
+            # A server that notices the change while it sends the part may break the answer off instead.
+            refused = DigestMismatch | SizeMismatch | BlobStoreUnavailable
+            assert isinstance(adoption.exception(), refused)
             assert not await blobs.exists(sha256_bytes(whole))
         await blobs.delete(sha256_bytes(whole))
 
