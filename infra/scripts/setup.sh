@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes this machine ready: system packages, then .venv from the hash-pinned lock, then the workspace itself.
-# usage: setup.sh demo|test   (test adds a browser). Does only what is missing; a second run takes a moment.
+# usage: setup.sh demo|test   (test adds a browser and a Docker daemon, not started). Does only what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -40,6 +40,12 @@ missing_packages() {
     has_font || echo fonts-dejavu-core
     # The program that drives the browser needs it, and a minimal Debian has it not.
     has_library libatomic.so.1 || echo libatomic1
+    # The docker engine, images and the base that they stand on are tested for real.
+    if [ "$(uname)" = Linux ]; then
+      has dockerd || echo docker.io
+      has debootstrap || echo debootstrap
+      has docker-registry || echo docker-registry
+    fi
   fi
 }
 
@@ -53,12 +59,19 @@ may_be_root() {
 
 apt_install() {
   local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@")
+  # The stack and the tests start their own servers: those that packages start are not wanted.
+  local policy=/usr/sbin/policy-rc.d service
+  if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"; fi
   # A fresh image has no package lists, and old ones name packages that are gone.
-  as_root "${install[@]}" >/dev/null 2>&1 || { as_root apt-get update -q && as_root "${install[@]}"; }
-  # The stack starts its own server: the one that the package starts is not wanted.
-  if [[ " $* " == *" nats-server "* && -d /run/systemd/system ]]; then
-    as_root systemctl disable --now nats-server >/dev/null 2>&1 || true
+  local status=0
+  as_root "${install[@]}" >/dev/null 2>&1 || { as_root apt-get update -q && as_root "${install[@]}"; } || status=$?
+  [ -z "$policy" ] || as_root rm -f "$policy"
+  if [ -d /run/systemd/system ]; then
+    for service in nats-server docker-registry docker.io; do
+      [[ " $* " != *" $service "* ]] || as_root systemctl disable --now "${service/%.io/.socket}" "${service%.io}" >/dev/null 2>&1 || true
+    done
   fi
+  return "$status"
 }
 
 install_packages() {

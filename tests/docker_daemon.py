@@ -1,0 +1,278 @@
+"""A Docker daemon for tests, started on first use, one for each test process, with a base image in it.
+
+`VITRINE_TEST_DOCKER_URL` names a daemon to use instead. The base image is made once on a machine with
+debootstrap and kept in `.cache/docker` (or `VITRINE_TEST_DOCKER_CACHE_DIR`) between runs. Where no daemon can
+be started, the tests that need one are skipped, and the end of the run says so where nobody overlooks it.
+A daemon that this machine should be able to run, but that does not start, fails them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import pytest
+
+from servers import ServerFailed
+
+BASE_IMAGE = "vitrine-test/base:1"
+BASE_SUITE = "bookworm"
+BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
+BASE_DROPPED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+LOUD = "NO DOCKER DAEMON: "
+CAP_SYS_ADMIN = 21
+
+
+@dataclass(slots=True)
+class DockerDaemon:
+    """One `dockerd` whose data, sockets and containers lie below a directory of its own.
+
+    Containers get no network: the daemon has no bridge and leaves the host's firewall alone, unless `network`
+    asks for both. `kill` ends it without warning; `start` runs it again on the same socket and data.
+    """
+
+    directory: Path
+    network: bool = False
+    base_image: str = BASE_IMAGE
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where the daemon listens, as `DOCKER_HOST` takes it."""
+        return f"unix://{self.directory}/docker.sock"
+
+    @property
+    def pid(self) -> int:
+        """The running daemon's process."""
+        if self.process is None:
+            raise ServerFailed("dockerd is not running")
+        return self.process.pid
+
+    @property
+    def log(self) -> Path:
+        """What the daemon writes."""
+        return self.directory / "dockerd.log"
+
+    def client(self) -> docker.DockerClient:
+        """Return a client; close it."""
+        return docker.DockerClient(base_url=self.url, timeout=120)
+
+    def start(self) -> None:
+        """Start the daemon and wait until it answers; raises `ServerFailed` with the end of its log."""
+        (self.directory / "daemon.json").write_text("{}")
+        for name in ("docker.pid", "docker.sock"):
+            (self.directory / name).unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                tail = self.log.read_text(errors="replace")[-3000:]
+                raise ServerFailed(f"dockerd did not start:\n{tail}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the daemon with its containers, free its mounts, and remove its data."""
+        if self.process is not None and self.process.poll() is None:
+            quietly = contextlib.suppress(docker.errors.DockerException)
+            with quietly, contextlib.closing(self.client()) as client:
+                for container in client.containers.list(all=True, ignore_removed=True):
+                    with contextlib.suppress(docker.errors.APIError):
+                        container.remove(force=True)
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        self.kill()
+        _unmount_below(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End the daemon with SIGKILL and reap it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def import_base(self, archive: Path) -> None:
+        """Make the base image from a root file system's archive, unless the daemon has it."""
+        with contextlib.closing(self.client()) as client:
+            if client.images.list(name=self.base_image):
+                return
+            repository, _, tag = self.base_image.rpartition(":")
+            client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+
+    def _answers(self) -> bool:
+        # Not by the client library: where nobody listens, it leaves an open socket behind.
+        path = self.url.removeprefix("unix://")
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(5)
+                connection.connect(path)
+                connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return connection.recv(64).split()[1:2] == [b"200"]
+        except OSError:
+            return False
+
+    def _command(self) -> list[str]:
+        found = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        if found is None:
+            raise ServerFailed("dockerd is not installed, and the tests need it: run `make setup`")
+        # When the test process is killed, the daemon still ends its containers.
+        guard = [setpriv, "--pdeathsig", "TERM"] if (setpriv := shutil.which("setpriv")) else []
+        places = {
+            "data-root": "data",
+            "exec-root": "exec",
+            "pidfile": "docker.pid",
+            "config-file": "daemon.json",
+        }
+        flags = [f"--{name}={self.directory / place}" for name, place in places.items()]
+        flags += [f"--host={self.url}", "--shutdown-timeout=5", "--log-level=warn"]
+        return [*guard, found, *flags, *([] if self.network else ["--bridge=none", "--iptables=false"])]
+
+
+@dataclass(slots=True)
+class GivenDaemon(DockerDaemon):
+    """The daemon that `VITRINE_TEST_DOCKER_URL` names: used, never started or stopped."""
+
+    given: str = ""
+
+    @property
+    def url(self) -> str:
+        """Where the given daemon listens."""
+        return self.given
+
+    def start(self) -> None:
+        """Check that it answers; raises `DockerException`."""
+        with contextlib.closing(self.client()) as client:
+            client.ping()
+
+    def stop(self) -> None:
+        """Leave it alone."""
+
+
+def why_no_daemon() -> str | None:
+    """Return why this machine cannot start a Docker daemon, and what to do; None where it can."""
+    way_out = "set VITRINE_TEST_DOCKER_URL to a daemon that the tests may use"
+    if platform.system() != "Linux":
+        return f"dockerd runs on Linux only; {way_out}"
+    if os.geteuid() != 0:
+        return f"only root can start dockerd; run the tests as root, or {way_out}"
+    status = Path("/proc/self/status").read_text()
+    capabilities = int(status.partition("CapEff:")[2].split()[0], 16)
+    if not capabilities >> CAP_SYS_ADMIN & 1:
+        return f"root lacks CAP_SYS_ADMIN in this container, so dockerd cannot mount; {way_out}"
+    return None
+
+
+def base_archive() -> Path:
+    """Return the archive of the base's root file system, made with debootstrap when it is not there yet."""
+    made = "\n".join((BASE_SUITE, *BASE_PACKAGES, *BASE_DROPPED, platform.machine(), "1"))
+    given = os.environ.get("VITRINE_TEST_DOCKER_CACHE_DIR")
+    cache = Path(given) if given else Path(__file__).resolve().parents[1] / ".cache" / "docker"
+    cache.mkdir(parents=True, exist_ok=True)
+    archive = cache / f"base-{hashlib.sha256(made.encode()).hexdigest()[:16]}.tar"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            _make_base(archive)
+    return archive
+
+
+def debian_mirror() -> str | None:
+    """Return the address from which this machine installs packages; None where debootstrap's own will do."""
+    for source in sorted(Path("/etc/apt").glob("sources.list.d/*.sources")):
+        for line in source.read_text().splitlines():
+            if line.startswith("URIs:") and "security" not in line:
+                return line.split()[1]
+    for source in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt").glob("sources.list.d/*.list"))):
+        for line in source.read_text().splitlines() if source.exists() else ():
+            words = [word for word in line.split() if not word.startswith("[") and not word.endswith("]")]
+            if words[:1] == ["deb"] and "security" not in words[1]:
+                return words[1]
+    return None
+
+
+def _make_base(archive: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="vitrine-base-") as directory:
+        root = Path(directory, "root")
+        options = ["--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"]
+        command = ["debootstrap", *options, BASE_SUITE, str(root), *filter(None, [debian_mirror()])]
+        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ServerFailed(f"debootstrap failed:\n{done.stdout.decode(errors='replace')[-3000:]}")
+        for name in BASE_DROPPED:
+            shutil.rmtree(root / name, ignore_errors=True)
+        (root / "opt" / "python").symlink_to("/usr")
+        draft = archive.with_suffix(".draft")
+        with tarfile.open(draft, "w") as tar:
+            tar.add(root, arcname=".", filter=_without_devices)
+        draft.rename(archive)
+
+
+def _without_devices(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if entry.isdev() else entry
+
+
+def _unmount_below(directory: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((item for item in mounts if item.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def docker_base_archive() -> Path:
+    """The archive of a minimal Debian with Python: what the base image is made of."""
+    if (reason := why_no_daemon()) is not None and not os.environ.get("VITRINE_TEST_DOCKER_URL"):
+        pytest.skip(LOUD + reason)
+    return base_archive()
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(docker_base_archive: Path) -> Iterator[DockerDaemon]:
+    """A Docker daemon with `daemon.base_image` in it; remove what you make in it."""
+    # A short path: a socket's name has at most 107 characters.
+    directory = Path(tempfile.mkdtemp(prefix="vitrine-docker-"))
+    given = os.environ.get("VITRINE_TEST_DOCKER_URL")
+    daemon = GivenDaemon(directory, given=given) if given else DockerDaemon(directory)
+    try:
+        daemon.start()
+        daemon.import_base(docker_base_archive)
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly, once, that tests went without a Docker daemon, and why."""
+    reports = terminalreporter.stats.get("skipped", [])
+    texts = [str(report.longrepr) for report in reports if LOUD in str(report.longrepr)]
+    if texts:
+        reason = texts[0].partition(LOUD)[2].rstrip("')")
+        terminalreporter.section("NO DOCKER DAEMON", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{len(texts)} tests were NOT run: {reason}", red=True)
