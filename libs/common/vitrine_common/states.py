@@ -78,6 +78,15 @@ class TrialState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class MailState(StrEnum):
+    """Where an e-mail stands."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class Reason(StrEnum):
     """Why a run, build or trial ended other than well. `RETRIED` names those worth another try."""
 
@@ -150,4 +159,16 @@ TRIAL = StateMachine(
         TrialState.CANCELLED: frozenset(),
     },
     active=frozenset({TrialState.RUNNING}),
+)
+
+MAIL = StateMachine(
+    "mail",
+    MailState.WAITING,
+    {
+        MailState.WAITING: frozenset({MailState.SENDING}),
+        MailState.SENDING: frozenset({MailState.WAITING, MailState.SENT, MailState.FAILED}),
+        MailState.SENT: frozenset(),
+        MailState.FAILED: frozenset(),
+    },
+    active=frozenset({MailState.SENDING}),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from vitrine_api import audit
 from vitrine_api.credentials import hash_secret
 from vitrine_api.passwords import Passwords, check_password
 from vitrine_api.repository import Accounts
@@ -39,7 +40,7 @@ class Registry:
         right = await self._passwords.verify(password, user.password_hash if user else None)
         if user is None or not right:
             raise Unauthenticated("the e-mail address or the password is wrong")
-        await self._accounts.record(user.id, "login", user.id)
+        await audit.record(self._accounts, user.id, "login", user, owner_id=user.id)
         return user
 
     async def sign_up(self, code: str, email: str, name: str, password: str) -> User:
@@ -63,7 +64,7 @@ class Registry:
             raise Conflict(
                 "this e-mail address or name is taken", (Problem("name", "this name or address is taken"),)
             ) from None
-        await self._accounts.record(invite.invited_by, "account.created", user.id)
+        await audit.record(self._accounts, invite.invited_by, "account.created", user, owner_id=user.id)
         return user
 
 

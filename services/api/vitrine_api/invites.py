@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from vitrine_api import audit
 from vitrine_api.credentials import hash_secret, new_secret
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.repository import Accounts, Page, page_of
@@ -30,7 +31,7 @@ class Invites:
             expires_at=utcnow() + lifetime,
         )
         await self._accounts.invites.insert(invite)
-        await self._accounts.record(member.id, "invite.created", invite.id)
+        await audit.record(self._accounts, member, "invite.created", invite, owner_id=member.id)
         return invite, code
 
     async def page(self, member: Member, limit: int, after: str | None) -> Page[Invite]:
@@ -43,4 +44,4 @@ class Invites:
         require(member, Action.OPERATE, None)
         invite = await self._accounts.invites.get(invite_id)
         await self._accounts.invites.delete({"_id": invite.id})
-        await self._accounts.record(member.id, "invite.withdrawn", invite.id)
+        await audit.record(self._accounts, member, "invite.withdrawn", invite, owner_id=member.id)

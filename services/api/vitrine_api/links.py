@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
+from vitrine_api import audit
 from vitrine_api.credentials import hash_secret, new_secret, visitor_id
 from vitrine_api.models import Models, Reference
 from vitrine_api.policy import Action, Member, Visitor, require
@@ -60,7 +61,7 @@ class Links:
             max_runs=max_runs,
         )
         await self._links.links.insert(link)
-        await self._accounts.record(member.id, "link.created", link.id)
+        await audit.record(self._accounts, member, "link.created", link)
         return link, version, token
 
     async def page(self, member: Member, limit: int, after: str | None) -> Page[ShareLink]:
@@ -82,7 +83,7 @@ class Links:
             messages=[LinkRevoked(link_id=link_id)],
         )
         if revoked is not None:
-            await self._accounts.record(member.id, "link.revoked", link_id)
+            await audit.record(self._accounts, member, "link.revoked", link)
         await self._runs.cancel_of_link(link)
 
     async def visitor(self, token: str, secret: str) -> Visitor:

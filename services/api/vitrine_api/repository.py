@@ -110,7 +110,7 @@ class Accounts:
         self.sessions = database.collection(Session)
         self.tokens = database.collection(ApiToken)
         self.invites = database.collection(Invite)
-        self._audit = database.collection(AuditEntry)
+        self.audit = database.collection(AuditEntry)
 
     async def user_by_login(self, login: str) -> User | None:
         """Return the user of an e-mail address or name."""
@@ -152,10 +152,6 @@ class Accounts:
     async def release_invite(self, invite: Invite, user_id: str) -> None:
         """Give an invite back that `user_id` could not use."""
         await self.invites.update({"_id": invite.id, "used_by": user_id}, {"used_by": None})
-
-    async def record(self, actor: str, action: str, subject: str) -> None:
-        """Add to the audit log."""
-        await self._audit.insert(AuditEntry(id=new_id("audit"), actor=actor, action=action, subject=subject))
 
     async def sweep(self) -> None:
         """Delete sessions that have expired."""

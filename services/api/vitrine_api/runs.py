@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vitrine_api import audit
 from vitrine_api.policy import Action, Member, Principal, Visitor, require
 from vitrine_api.progress import Follower, Hub
 from vitrine_api.repository import Page, Repository, page_of
@@ -46,6 +47,7 @@ class Runs:
     def __init__(
         self, repository: Repository, inputs: RunInputs, bus: Bus, hub: Hub, settings: ApiSettings
     ) -> None:
+        self._accounts = repository.accounts
         self._links = repository.links
         self._runs = repository.runs
         self._inputs = inputs
@@ -61,6 +63,7 @@ class Runs:
         require(member, Action.RUN, version)
         request = await self._request(version, raw, member.id)
         await self._accept(request.model_copy(update={"user_id": member.id}))
+        await audit.record(self._accounts, member, "run.requested", request)
         return RunRecord(request, None)
 
     async def start_by_link(self, visitor: Visitor, version: Version, raw: Mapping[str, Any]) -> RunRecord:
@@ -85,6 +88,7 @@ class Runs:
         # From here on a failure may leave the request stored, so what was counted stays counted.
         await self._accept(request)
         await self._stop_if_revoked(request)
+        await audit.record(self._accounts, visitor, "run.requested", request)
         return RunRecord(request, None)
 
     async def _stop_if_revoked(self, request: RunRequest) -> None:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from vitrine_api.accounts import Registry
+from vitrine_api.audit import AuditLog
 from vitrine_api.health import Health
 from vitrine_api.invites import Invites
 from vitrine_api.links import Links
@@ -40,6 +41,7 @@ class Services:
     repository: Repository
     hub: Hub
     registry: Registry
+    audit_log: AuditLog
     sessions: Sessions
     tokens: Tokens
     invites: Invites
@@ -77,6 +79,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         platform=platform,
         repository=repository,
         hub=hub,
+        audit_log=AuditLog(repository.accounts),
         registry=Registry(repository.accounts, Passwords()),
         sessions=Sessions(repository.accounts, settings.session_seconds),
         tokens=Tokens(repository.accounts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from vitrine_api import audit
 from vitrine_api.credentials import TOKEN_PREFIX, hash_secret, new_api_token
 from vitrine_api.policy import ALL_SCOPES, Action, Member, require
 from vitrine_api.repository import Accounts, Page, page_of
@@ -36,7 +37,7 @@ class Tokens:
             expires_at=expires_at,
         )
         await self._accounts.tokens.insert(token)
-        await self._accounts.record(user.id, "token.created", token.id)
+        await audit.record(self._accounts, user.id, "token.created", token)
         return token, secret
 
     async def create(
@@ -69,9 +70,12 @@ class Tokens:
         """Delete a token. Raises NotFound."""
         token = await self._accounts.tokens.get(token_id)
         require(member, Action.CHANGE, token)
-        await self.drop(member, token_id)
+        await self._drop(member, token)
 
     async def drop(self, member: Member, token_id: str) -> None:
-        """Delete the token that `member` presents, whatever its scopes."""
-        await self._accounts.tokens.delete({"_id": token_id, "user_id": member.id})
-        await self._accounts.record(member.id, "token.revoked", token_id)
+        """Delete the token that `member` presents, whatever its scopes. Raises NotFound."""
+        await self._drop(member, await self._accounts.tokens.get(token_id))
+
+    async def _drop(self, member: Member, token: ApiToken) -> None:
+        await self._accounts.tokens.delete({"_id": token.id, "user_id": member.id})
+        await audit.record(self._accounts, member, "token.revoked", token)

@@ -6,6 +6,7 @@ import logging
 import re
 from typing import Any
 
+from vitrine_api import audit
 from vitrine_api.manifests import Bundle, check_present, load_bundle, read_bundle, store_manifest
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.repository import Repository
@@ -118,7 +119,7 @@ class Versions:
             if there is None:
                 raise
             return there, False
-        await self._repository.accounts.record(model.owner_id, "version.created", version.id)
+        await audit.record(self._repository.accounts, model.owner_id, "version.created", version)
         return version, True
 
     async def _rebuild(self, version: Version, bundle: Bundle) -> Version:

@@ -1,9 +1,12 @@
 """Every stored document, by the service that writes it."""
 
-from vitrine_common.documents.account import ApiToken, AuditEntry, Invite, Scope, Session, User
+from vitrine_common.documents.account import ApiToken, Invite, Scope, Session, User
+from vitrine_common.documents.audit import AuditEntry
 from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
 from vitrine_common.documents.build import Build, Environment
-from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, ShareLink, Upload, Version
+from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
+from vitrine_common.documents.mail import Mail
+from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
 from vitrine_common.documents.run import Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
@@ -19,6 +22,10 @@ COLLECTIONS: tuple[type[Document], ...] = (
     Upload,
     BlobGrant,
     ShareLink,
+    LinkPass,
+    LinkCode,
+    LinkAttempts,
+    Mail,
     RunRequest,
     TrainRequest,
     Build,
@@ -47,6 +54,10 @@ __all__ = [
     "Invite",
     "Leased",
     "Lineage",
+    "LinkAttempts",
+    "LinkCode",
+    "LinkPass",
+    "Mail",
     "MetricPoint",
     "Model",
     "Output",

@@ -67,15 +67,3 @@ class Invite(Document):
     invited_by: str
     expires_at: datetime
     used_by: str | None = None
-
-
-class AuditEntry(Document):
-    """A grant, use or revocation, for the operator and the owner."""
-
-    COLLECTION: ClassVar[str] = "audit"
-    WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("actor", 1),)), Index(keys=(("subject", 1),)))
-
-    actor: str
-    action: str
-    subject: str

@@ -1,9 +1,9 @@
-"""Models, their versions, uploads and share links."""
+"""Models, their versions and uploads."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -107,34 +107,3 @@ class BlobGrant(Document):
     user_id: str
     digest: str
     size: int
-
-
-class ShareLink(Document):
-    """A right to run one version, held by whoever holds the token.
-
-    Only the token's SHA-256 is kept, but for public links: those are listed for everybody, so their
-    token is no secret and stands in `public_token`.
-    """
-
-    COLLECTION: ClassVar[str] = "links"
-    WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (
-        Index(keys=(("token_hash", 1),), unique=True),
-        Index(keys=(("owner_id", 1),)),
-        Index(keys=(("version_id", 1),)),
-        Index(keys=(("access", 1), ("created_at", -1))),
-    )
-
-    token_hash: str
-    public_token: str | None = None
-    token_hint: str
-    owner_id: str
-    version_id: str
-    version_digest: str
-    label: str = ""
-    access: Literal["public", "link"] = "link"
-    expires_at: datetime | None = None
-    max_runs: int | None = None
-    runs_used: int = 0
-    last_run_at: datetime | None = None
-    revoked_at: datetime | None = None
