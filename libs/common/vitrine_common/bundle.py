@@ -167,7 +167,22 @@ def check_spec_files(spec: Spec, manifest: Manifest, filename: str = "vitrine.ya
             problems.append(SpecProblem(field, message, filename))
         elif sizes[path] == 0 and not field.endswith("requirements_file"):
             problems.append(SpecProblem(field, f"`{path}` is empty (0 bytes)", filename))
-    return problems
+    return problems + _claim_problems(spec, manifest, filename)
+
+
+def _claim_problems(spec: Spec, manifest: Manifest, filename: str) -> list[Problem]:
+    """Return the claims whose dataset is a path that the bundle lacks."""
+    present = {entry.path for entry in manifest.files} | manifest.directories | {"."}
+    return [
+        SpecProblem(
+            f"claims[{index}].dataset",
+            f"`{claim.bundle_path}` is not in the bundle; add it, or push it by itself (`vitrine data push`) "
+            "and write `name@version`",
+            filename,
+        )
+        for index, claim in enumerate(spec.claims or ())
+        if claim.bundle_path is not None and claim.bundle_path not in present
+    ]
 
 
 def check_runnable(spec: Spec, manifest: Manifest, filename: str = "vitrine.yaml") -> list[Problem]:

@@ -1,6 +1,7 @@
 """The model of `vitrine.yaml`: parsing, checks, what follows from it, and the values of a run."""
 
 from vitrine_common.spec.base import ModelKind
+from vitrine_common.spec.claims import Claim, DatasetReference, Extension, Metric, Tolerance
 from vitrine_common.spec.errors import SpecError, SpecProblem
 from vitrine_common.spec.inputs import (
     ChoiceInput,
@@ -24,7 +25,10 @@ __all__ = [
     "DEFAULT_LIMITS",
     "STDOUT",
     "ChoiceInput",
+    "Claim",
+    "DatasetReference",
     "EnvironmentRequest",
+    "Extension",
     "FileInput",
     "FileValue",
     "ImageInput",
@@ -33,6 +37,7 @@ __all__ = [
     "Invocation",
     "JsonInput",
     "Limits",
+    "Metric",
     "ModelKind",
     "NumberInput",
     "Output",
@@ -47,6 +52,7 @@ __all__ = [
     "SpecError",
     "SpecProblem",
     "TextInput",
+    "Tolerance",
     "Train",
     "coerce_inputs",
     "invocation",

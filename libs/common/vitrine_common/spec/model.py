@@ -1,8 +1,8 @@
 """The model of `vitrine.yaml`, and what follows from it.
 
 The schema of the file published in the field's literature (`model`, `package`, `language` …) is taken as
-it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `resources`, `scaling`, `train`, `model_card`)
-extend it.
+it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `resources`, `scaling`, `train`, `claims`,
+`model_card`) extend it.
 """
 
 from typing import Any, Self
@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vitrine_common.paths import FilePath
 from vitrine_common.spec.base import ModelKind, Section
+from vitrine_common.spec.claims import Claim, Claims
 from vitrine_common.spec.files import named_files
 from vitrine_common.spec.harness import harness_form
 from vitrine_common.spec.inputs import Input
@@ -52,6 +53,8 @@ class Spec(Section):
     """How many workers are kept."""
     train: Train | None = None
     """How the model is trained."""
+    claims: Claims | None = None
+    """The numbers of the paper, which whoever has a link can have reproduced."""
     model_card: str | None = Field(default=None, max_length=100_000)
     """Markdown for the reader, or the bundle's file that holds it (`MODEL_CARD.md`)."""
 
@@ -63,7 +66,7 @@ class Spec(Section):
             return value
         return [_named(name, definition) for name, definition in value.items()]
 
-    @field_validator("inputs", "outputs")
+    @field_validator("inputs", "outputs", "claims")
     @classmethod
     def _names_differ(cls, value: list[Any] | None, info: ValidationInfo) -> list[Any] | None:
         seen: set[str] = set()
@@ -120,6 +123,16 @@ class Spec(Section):
     def limits(self, defaults: Limits = DEFAULT_LIMITS, ceiling: Limits | None = None) -> Limits:
         """Return what one run may use: `resources` over `defaults`, cut to `ceiling`."""
         return resource_limits(self.resources, defaults, ceiling)
+
+    def claim_limits(
+        self, claim: Claim, defaults: Limits = DEFAULT_LIMITS, ceiling: Limits | None = None
+    ) -> Limits:
+        """Return what one repeat of a claim may use: its `resources` over those of the model."""
+        return resource_limits(claim.resources, self.limits(defaults), ceiling)
+
+    def claim(self, name: str) -> Claim | None:
+        """Return the claim of that name, or None."""
+        return next((claim for claim in self.claims or () if claim.name == name), None)
 
     def train_limits(self, defaults: Limits = DEFAULT_LIMITS, ceiling: Limits | None = None) -> Limits:
         """Return what a training may use: `train.resources` over `defaults`, cut to `ceiling`."""

@@ -16,7 +16,6 @@ from vitrine_common.spec.model import Spec
 MAX_PROBLEMS = 30
 LATER_KEYS = {
     "predictor": "predictor classes",
-    "claims": "claims",
     "search": "hyperparameter search",
     "pipeline": "pipelines",
 }

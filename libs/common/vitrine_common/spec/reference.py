@@ -46,6 +46,19 @@ train:
   outputs: model.onnx
   metrics: {primary: accuracy, goal: maximize}
 """,
+    "A claim that whoever has a link can have reproduced": """\
+name: digits
+onnx: model.onnx
+claims:
+  - name: accuracy
+    statement: The network reads 97 % of the digits that it never saw.
+    command: python evaluate.py
+    dataset: digits-heldout@1
+    metric: accuracy
+    expected: 0.97
+    tolerance: 0.01
+    repeats: 3
+""",
 }
 _INTRODUCTION = """\
 # vitrine.yaml
@@ -78,6 +91,10 @@ _RULES = """\
   to nested lists; without `outputs:` it gives the same.
 - **`train:`** files that `outputs` names need not exist when the source is pushed: the training
   makes them, and the registered version contains them. `checkpoints` are stored while it runs.
+- **`claims:`** run sealed, in the version's environment: the files of the bundle in the working
+  directory, a pushed dataset read-only in `/data/NAME`, whose path is in `VITRINE_DATA_DIR` and in
+  `VITRINE_DATASET_NAME`. With `repeats`, each repeat begins in a sandbox of its own, and the mean is
+  compared with `expected`.
 - **conda** with a plain requirements file is installed with pip, and `conda activate` does nothing.
   **apt** is not to be had today, nor is a `language` other than `python-3.11`.
 """
@@ -100,6 +117,9 @@ _TITLES: Final = {
     "Scaling": "scaling",
     "Train": "train",
     "TrainMetrics": "train.metrics",
+    "Claim": "Claim",
+    "Metric": "metric of a claim",
+    "Extension": "extend of a claim",
 }
 
 

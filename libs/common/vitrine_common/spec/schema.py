@@ -30,6 +30,11 @@ def json_schema() -> dict[str, Any]:
     _allow_text(train["metrics"], "Name of the primary metric.")
     for key in ("outputs", "checkpoints"):
         train[key] = {"anyOf": [train[key], {"type": "string"}], **_moved(train[key])}
+    metric = definitions["Claim"]["properties"]["metric"]
+    definitions["Claim"]["properties"]["metric"] = {
+        "anyOf": [metric, {"type": "string", "description": "Its key in what is printed, or `file:key`."}],
+        **_moved(metric),
+    }
     fields["version"]["anyOf"].append({"type": "number"})
     return {"$schema": DIALECT, "$id": "urn:vitrine:vitrine-yaml", **schema, "title": "vitrine.yaml"}
 
