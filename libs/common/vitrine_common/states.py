@@ -87,6 +87,22 @@ class MailState(StrEnum):
     FAILED = "failed"
 
 
+class ClaimState(StrEnum):
+    """Where the check of a claim stands; `reproduced`, `differs` and `failed` are verdicts."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SAVING = "saving"
+    REPRODUCED = "reproduced"
+    DIFFERS = "differs"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+VERDICTS = (ClaimState.REPRODUCED, ClaimState.DIFFERS, ClaimState.FAILED)
+
+
 class Reason(StrEnum):
     """Why a run, build or trial ended other than well. `RETRIED` names those worth another try."""
 
@@ -171,4 +187,24 @@ MAIL = StateMachine(
         MailState.FAILED: frozenset(),
     },
     active=frozenset({MailState.SENDING}),
+)
+
+CLAIM_CHECK = StateMachine(
+    "claim check",
+    ClaimState.QUEUED,
+    {
+        ClaimState.QUEUED: frozenset(
+            {ClaimState.RUNNING, ClaimState.FAILED, ClaimState.CANCELLED, ClaimState.EXPIRED}
+        ),
+        ClaimState.RUNNING: frozenset(
+            {ClaimState.QUEUED, ClaimState.SAVING, ClaimState.FAILED, ClaimState.CANCELLED}
+        ),
+        ClaimState.SAVING: frozenset({ClaimState.QUEUED, ClaimState.CANCELLED, *VERDICTS}),
+        ClaimState.REPRODUCED: frozenset(),
+        ClaimState.DIFFERS: frozenset(),
+        ClaimState.FAILED: frozenset(),
+        ClaimState.CANCELLED: frozenset(),
+        ClaimState.EXPIRED: frozenset(),
+    },
+    active=frozenset({ClaimState.RUNNING, ClaimState.SAVING}),
 )

@@ -4,10 +4,13 @@ from vitrine_common.documents.account import ApiToken, Invite, Scope, Session, U
 from vitrine_common.documents.audit import AuditEntry
 from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
 from vitrine_common.documents.build import Build, Environment
+from vitrine_common.documents.claim import CheckDataset, ClaimCheck, ClaimCheckRequest, OwnInput, Repeat
+from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
 from vitrine_common.documents.mail import Mail
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
-from vitrine_common.documents.run import Output, Run, RunRequest, Timings
+from vitrine_common.documents.receipt import CommitmentKey, Receipt, SigningKey
+from vitrine_common.documents.run import Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
 
@@ -28,14 +31,21 @@ COLLECTIONS: tuple[type[Document], ...] = (
     Mail,
     RunRequest,
     TrainRequest,
+    Dataset,
+    DatasetVersion,
+    ClaimCheckRequest,
     Build,
     Environment,
     Run,
+    ClaimCheck,
     Trial,
     MetricPoint,
     ResourceSample,
     Checkpoint,
     ScoringRecord,
+    Receipt,
+    SigningKey,
+    CommitmentKey,
 )
 
 __all__ = [
@@ -46,7 +56,14 @@ __all__ = [
     "BlobGrant",
     "Build",
     "BuildProblem",
+    "CheckDataset",
     "Checkpoint",
+    "ClaimCheck",
+    "ClaimCheckRequest",
+    "CommitmentKey",
+    "Conditions",
+    "Dataset",
+    "DatasetVersion",
     "Document",
     "Environment",
     "Index",
@@ -62,6 +79,9 @@ __all__ = [
     "Model",
     "Output",
     "OutputSummary",
+    "OwnInput",
+    "Receipt",
+    "Repeat",
     "ResourceSample",
     "Run",
     "RunRequest",
@@ -69,6 +89,7 @@ __all__ = [
     "ScoringRecord",
     "Session",
     "ShareLink",
+    "SigningKey",
     "Timings",
     "TrainRequest",
     "Trial",

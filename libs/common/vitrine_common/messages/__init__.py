@@ -7,6 +7,13 @@ from vitrine_common.messages.build import (
     BuildSucceeded,
     EnvironmentRequest,
 )
+from vitrine_common.messages.claim import (
+    ClaimCancel,
+    ClaimCancelling,
+    ClaimChecked,
+    ClaimCheckStart,
+    ClaimProgress,
+)
 from vitrine_common.messages.envelope import Command, Envelope, Event, Message, Progress, seal
 from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
 from vitrine_common.messages.trial import (
@@ -24,6 +31,11 @@ __all__ = [
     "BuildProgress",
     "BuildStart",
     "BuildSucceeded",
+    "ClaimCancel",
+    "ClaimCancelling",
+    "ClaimCheckStart",
+    "ClaimChecked",
+    "ClaimProgress",
     "Command",
     "Envelope",
     "EnvironmentRequest",

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vitrine_common.messages.build import BuildFailed, BuildProgress, BuildStart, BuildSucceeded
+from vitrine_common.messages.claim import (
+    ClaimCancel,
+    ClaimCancelling,
+    ClaimChecked,
+    ClaimCheckStart,
+    ClaimProgress,
+)
 from vitrine_common.messages.envelope import Command, Event, Message
 from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
 from vitrine_common.messages.trial import (
@@ -47,6 +54,8 @@ ROUTES: tuple[Route, ...] = (
     Route(BuildStart, ("build.start",), ("api", "trainer"), ("builder",)),
     Route(RunStart, ("run.start.cpu", "run.start.gpu"), ("api", "runner"), ("runner",)),
     Route(RunCancel, ("run.cancel",), ("api",), ("runner",)),
+    Route(ClaimCheckStart, ("claim.check.cpu", "claim.check.gpu"), ("api", "runner"), ("runner",)),
+    Route(ClaimCancel, ("claim.cancel",), ("api",), ("runner",)),
     Route(TrainStart, ("train.start",), ("api", "trainer"), ("trainer",)),
     Route(TrainCancel, ("train.cancel",), ("api",), ("trainer",)),
     Route(VersionRegister, ("version.register",), ("trainer",), ("api",)),
@@ -58,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
         ("runner",),
         ("monitor",),
     ),
+    Route(ClaimChecked, ("claim.checked",), ("runner",), ("api",)),
     Route(TrialStarted, ("trial.started",), ("trainer",)),
     Route(TrialFinished, ("trial.finished",), ("trainer",)),
     Route(VersionReady, ("version.ready",), ("api",)),
@@ -66,6 +76,8 @@ ROUTES: tuple[Route, ...] = (
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
+    Route(ClaimProgress, ("claim.progress.*",), ("runner",), ("api",)),
+    Route(ClaimCancelling, ("claim.cancelling",), ("runner",), ("runner",)),
     Route(TrialProgress, ("trial.progress.*",), ("trainer",), ("api",)),
     Route(TrainCancelling, ("train.cancelling",), ("trainer",), ("trainer",)),
 )
