@@ -62,6 +62,23 @@ class Timings(BaseModel):
     total_ms: float | None = None
 
 
+class Conditions(BaseModel):
+    """What a run ran on, as the runner found it; nothing here names one host among equal ones."""
+
+    engine: str
+    image: str | None = None
+    """Digest of the container image, where the engine uses one."""
+    harness: str
+    """Digest of the code that ran inside the sandbox."""
+    platform: str
+    cpu: str | None = None
+    cores: int | None = None
+    memory_bytes: int | None = None
+    gpus: list[str] = []
+    cpu_limit: float | None = None
+    memory_limit: int | None = None
+
+
 class Run(WorkDocument):
     """What became of a request."""
 
@@ -89,6 +106,7 @@ class Run(WorkDocument):
     exit_code: int | None = None
     peak_memory_bytes: int | None = None
     log_tail: str = ""
+    conditions: Conditions | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     runner: str | None = None
