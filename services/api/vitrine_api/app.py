@@ -108,6 +108,7 @@ def _lifespan(services: Services) -> Lifespan:
             await services.hub.open(platform.bus.client)
             await broker.start()
             platform.background(services.sweep_forever(), "sweep")
+            platform.background(services.mail.send_forever(), "mail")
             yield
         finally:
             services.hub.close()

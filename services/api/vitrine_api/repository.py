@@ -19,6 +19,7 @@ from vitrine_common.documents import (
     Document,
     Environment,
     Invite,
+    Mail,
     MetricPoint,
     Model,
     ResourceSample,
@@ -36,7 +37,7 @@ from vitrine_common.documents import (
 from vitrine_common.errors import Conflict, Invalid
 from vitrine_common.ids import new_id
 from vitrine_common.messages import Message
-from vitrine_common.states import VERSION, VersionState
+from vitrine_common.states import MAIL, VERSION, MailState, VersionState
 from vitrine_common.store import Collection, Database
 
 D = TypeVar("D", bound=Document)
@@ -292,6 +293,27 @@ class Links:
         await self.links.update({"_id": link.id}, {"last_run_at": utcnow()}, increments={"runs_used": -1})
 
 
+class Mails:
+    """E-mail on its way, and what became of it."""
+
+    def __init__(self, database: Database) -> None:
+        self.mails = database.collection(Mail)
+
+    async def due(self) -> list[Mail]:
+        """Return some mails that may be sent now, the longest waiting first."""
+        where = {"state": MailState.WAITING, "due_at": {"$lte": utcnow()}}
+        return await self.mails.find(where, (("due_at", 1),), 50)
+
+    async def next_due_at(self) -> datetime | None:
+        """Return when the next waiting mail may be sent; None when none waits."""
+        found = await self.mails.find({"state": MailState.WAITING}, (("due_at", 1),), 1)
+        return found[0].due_at if found else None
+
+    async def delete_ended(self, before: datetime) -> None:
+        """Delete mails that ended and were made before then."""
+        await self.mails.delete({"state": {"$in": MAIL.final}, "created_at": {"$lt": before}})
+
+
 class Runs:
     """Run requests, and what the runner made of them."""
 
@@ -353,6 +375,7 @@ class Repository:
         self.accounts = Accounts(database)
         self.bundles = Bundles(database)
         self.links = Links(database)
+        self.mails = Mails(database)
         self.runs = Runs(database)
         self.trials = Trials(database)
         self.scores = Scores(database)

@@ -11,6 +11,8 @@ from vitrine_api.audit import AuditLog
 from vitrine_api.health import Health
 from vitrine_api.invites import Invites
 from vitrine_api.links import Links
+from vitrine_api.mail import FolderMailer, SmtpMailer
+from vitrine_api.mail_outbox import MailOutbox
 from vitrine_api.models import Models
 from vitrine_api.monitoring import Monitoring
 from vitrine_api.passwords import Passwords
@@ -52,6 +54,8 @@ class Services:
     links: Links
     training: Training
     monitoring: Monitoring
+    mailer: SmtpMailer | FolderMailer
+    mail: MailOutbox
     health: Health
     logins: RateLimit
     run_starts: RateLimit
@@ -63,6 +67,7 @@ class Services:
             try:
                 await self.repository.accounts.sweep()
                 await self.uploads.sweep()
+                await self.mail.sweep()
             except Exception:
                 log.exception("sweep will be tried again")
 
@@ -74,6 +79,8 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     models = Models(repository.bundles, blobs)
     inputs = RunInputs(repository.bundles, models, uploads, blobs)
     runs = Runs(repository, inputs, bus, hub, settings)
+    smtp_url = settings.smtp_url.get_secret_value()
+    mailer = SmtpMailer(smtp_url) if smtp_url else FolderMailer(settings.mail_dir)
     return Services(
         settings=settings,
         platform=platform,
@@ -91,6 +98,8 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         links=Links(repository, models, runs),
         training=Training(repository, blobs, bus, hub, settings),
         monitoring=Monitoring(repository.scores),
+        mailer=mailer,
+        mail=MailOutbox(repository.mails, mailer, settings.mail_from, platform.holder),
         health=Health(platform),
         logins=RateLimit("logins", settings.login_rate),
         run_starts=RateLimit("runs", settings.run_rate),

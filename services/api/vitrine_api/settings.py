@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
@@ -32,6 +34,16 @@ class ApiSettings(BaseSettings):
     max_blob_bytes: int = Field(default=128 * MIB, description="Largest file sent through the api.")
     part_bytes: int = Field(default=32 * MIB, description="Size of an upload's parts.")
     upload_seconds: int = Field(default=DAY, description="How long an upload may take.")
+
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Mail server, `smtp://user:password@host:587` or `smtps://…`. Without one, mail is "
+        "written to `VITRINE_API_MAIL_DIR`.",
+    )
+    mail_from: str = Field(default="Vitrine <vitrine@localhost>", description="Who mail comes from.")
+    mail_dir: Path = Field(
+        default=Path("/var/lib/vitrine/mails"), description="Where mail is written without a mail server."
+    )
 
     session_seconds: int = Field(default=14 * DAY, description="Life of a web login.")
     token_seconds: int = Field(default=365 * DAY, description="Life of a token made by a login.")

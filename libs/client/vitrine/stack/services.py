@@ -96,6 +96,7 @@ def service_environment(
     environment.setdefault("VITRINE_API_PUBLIC_URL", addresses.api_url)
     if name == "api":
         environment.setdefault("VITRINE_API_SECRET_KEY", secrets.api_secret_key)
+        environment.setdefault("VITRINE_API_MAIL_DIR", str(data / "mails"))
     if name in {"runner", "trainer"}:
         environment[f"VITRINE_{name.upper()}_STATE_DIR"] = str(data / name)
         environment[f"VITRINE_{name.upper()}_ENGINE"] = resolve_engine(settings.engine)
