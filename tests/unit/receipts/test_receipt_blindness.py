@@ -8,7 +8,7 @@ import pytest
 
 import receipt_samples as samples
 from vitrine_common.digests import sha256_bytes
-from vitrine_common.receipts.commitments import commit, key_digest, new_key
+from vitrine_common.receipts.commitments import commit, key_digest, key_of
 from vitrine_common.receipts.errors import Malformed
 from vitrine_common.receipts.openings import Claimed, Opening, named_digests, open_receipt, read_opening
 from vitrine_common.receipts.predicates import ClaimStatement, RunStatement
@@ -18,7 +18,7 @@ from vitrine_common.receipts.verification import verify
 
 KEY = PrivateKey.generate()
 KEYS = samples.keys(KEY)
-LINK, OTHER_LINK = new_key(), new_key()
+LINK, OTHER_LINK = key_of("one"), key_of("another")
 
 
 def statement(receipt: bytes) -> RunStatement | ClaimStatement:

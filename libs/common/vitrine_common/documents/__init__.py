@@ -9,7 +9,7 @@ from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
 from vitrine_common.documents.mail import Mail
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
-from vitrine_common.documents.receipt import CommitmentKey, Receipt, SigningKey
+from vitrine_common.documents.receipt import Receipt, SigningKey
 from vitrine_common.documents.run import Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
@@ -45,7 +45,6 @@ COLLECTIONS: tuple[type[Document], ...] = (
     ScoringRecord,
     Receipt,
     SigningKey,
-    CommitmentKey,
 )
 
 __all__ = [
@@ -60,7 +59,6 @@ __all__ = [
     "Checkpoint",
     "ClaimCheck",
     "ClaimCheckRequest",
-    "CommitmentKey",
     "Conditions",
     "Dataset",
     "DatasetVersion",

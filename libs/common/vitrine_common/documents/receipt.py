@@ -1,4 +1,4 @@
-"""Receipts, the public halves of the keys that signed them, and the keys of blind links."""
+"""Receipts, and the public halves of the keys that signed them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from vitrine_common.documents.base import Document, Index
-from vitrine_common.ids import sibling_id
 
 
 class Receipt(Document):
@@ -33,7 +32,7 @@ class Receipt(Document):
     @staticmethod
     def id_of(subject_id: str) -> str:
         """Return the id of the receipt of a run or check."""
-        return sibling_id("receipt", subject_id)
+        return f"receipt_{subject_id}"
 
 
 class SigningKey(Document):
@@ -48,13 +47,3 @@ class SigningKey(Document):
     not_after: datetime | None = None
     revoked_at: datetime | None = None
     reason: str = ""
-
-
-class CommitmentKey(Document):
-    """The secret under which one blind link commits to digests; `_id` is the link's."""
-
-    COLLECTION: ClassVar[str] = "commitment_keys"
-    WRITER: ClassVar[str] = "api"
-
-    key: str
-    """As hexadecimal digits."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from typing import Literal, get_args
 
 from vitrine_common.digests import sha256_bytes
@@ -21,14 +20,18 @@ PREFIX = "hmac-sha256:"
 ALGORITHM = "vitrineCommitment"
 """What an in-toto digest set calls it."""
 
-_KEY_BYTES = 32
 _CONTEXT = b"vitrine commitment v1\0"
 _KEY_CONTEXT = b"vitrine commitment key v1\0"
+_DERIVATION = b"vitrine commitments of a link v1"
 
 
-def new_key() -> bytes:
-    """Return a new key of a link."""
-    return secrets.token_bytes(_KEY_BYTES)
+def key_of(secret: str) -> bytes:
+    """Return the key of the link with this secret (`ShareLink.key`).
+
+    The key may be shown one day; the secret, from which other things of the link follow, does not follow
+    from it.
+    """
+    return hmac.new(secret.encode(), _DERIVATION, hashlib.sha256).digest()
 
 
 def commit(key: bytes, domain: str, digest: str) -> str:
