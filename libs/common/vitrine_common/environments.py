@@ -13,7 +13,12 @@ def build_request(wanted: spec.EnvironmentRequest, manifest: Manifest) -> messag
     Raises Invalid when the bundle has no such requirements file.
     """
     if wanted.requirements_file is None:
-        return messages.EnvironmentRequest(python=wanted.python, preset=wanted.preset)
+        return messages.EnvironmentRequest(
+            python=wanted.python,
+            preset=wanted.preset,
+            requirements=wanted.requirements,
+            requirements_name="package.requirements",
+        )
     entry = manifest.entry(wanted.requirements_file)
     if entry is None:
         raise Invalid(
@@ -23,4 +28,5 @@ def build_request(wanted: spec.EnvironmentRequest, manifest: Manifest) -> messag
         python=wanted.python,
         requirements_digest=entry.digest,
         requirements_name=wanted.requirements_file,
+        extras=wanted.extras,
     )

@@ -15,7 +15,14 @@ from vitrine_builder.materialise import EnvironmentStore, Materialised
 from vitrine_builder.presets import preset_file
 from vitrine_builder.progress import Report, Step
 from vitrine_builder.repository import Environments
-from vitrine_builder.requirements import MAX_BYTES, Requirements, RequirementsError, parse_requirements
+from vitrine_builder.requirements import (
+    MAX_FILE_BYTES,
+    Requirements,
+    RequirementsError,
+    bare_list,
+    parse_requirements,
+    read_requirements,
+)
 from vitrine_builder.resolve import Resolver
 from vitrine_common.errors import NotFound, TooLarge, VitrineError
 from vitrine_common.messages import EnvironmentRequest
@@ -103,12 +110,14 @@ class Recipe:
             if request.preset is not None:
                 return parse_requirements(preset_file(request.preset), f"preset {request.preset}")
             if request.requirements_digest is None:
-                return Requirements((), name)
-            return parse_requirements(await self.read_blob(request.requirements_digest, MAX_BYTES), name)
+                return bare_list(request.requirements, name)
+            data = await self.read_blob(request.requirements_digest, MAX_FILE_BYTES)
+            return read_requirements(data, name, request.extras, request.python)
         except RequirementsError as error:
             raise from_requirements_error(error) from None
         except TooLarge:
-            sentence = f"{name}: the file has more than {MAX_BYTES} bytes; name only what your code imports."
+            limit = f"{MAX_FILE_BYTES} bytes"
+            sentence = f"{name}: the file has more than {limit}; name only what your code imports."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None
         except NotFound:
             sentence = f"{name}: the file's bytes are not on the platform; push the bundle again."

@@ -12,9 +12,10 @@ from vitrine_common.messages.envelope import Command, Event, Progress
 class EnvironmentRequest(BaseModel):
     """What an environment shall hold; equal requests with an equal index give equal locks.
 
-    `requirements_digest` names the requirements file's bytes; `preset` names a list that the
-    platform keeps, for models that bring no requirements of their own. Exactly one is set, or
-    neither for an environment with nothing but Python.
+    `requirements_digest` names the requirements file's bytes, and the name which form it has;
+    `requirements` is a list in its place; `preset` names a list that the platform keeps, for models
+    that bring no requirements of their own. At most one is set, none for an environment with nothing
+    but Python. `extras` are optional lists of the file; `refresh` forgets what the index said before.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,7 +24,10 @@ class EnvironmentRequest(BaseModel):
     package_type: Literal["pip"] = "pip"
     requirements_digest: str | None = None
     requirements_name: str = "requirements.txt"
+    requirements: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     preset: Literal["onnx"] | None = None
+    refresh: bool = False
 
 
 class BuildStart(Command):

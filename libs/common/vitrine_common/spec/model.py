@@ -5,7 +5,7 @@ it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `resources`, `scalin
 `model_card`) extend it.
 """
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -89,10 +89,6 @@ class Spec(Section):
     def _can_be_installed(cls, value: Package) -> Package:
         if value.type == "apt":
             raise ValueError("`type: apt` cannot be installed today; write `type: pip` and list wheels")
-        if value.type == "conda" and (value.requirements_file or "").endswith((".yml", ".yaml")):
-            raise ValueError(
-                "a conda environment file cannot be read today; list the packages in a plain requirements.txt"
-            )
         return value
 
     @model_validator(mode="after")
@@ -140,19 +136,33 @@ class Spec(Section):
 
     def environment_request(self) -> EnvironmentRequest:
         """Return the packages that runs need."""
-        file = self.package.requirements_file
-        preset = "onnx" if self.kind() is ModelKind.ONNX and file is None else None
-        return EnvironmentRequest(self.language.removeprefix("python-"), "pip", file, preset)  # type: ignore[arg-type]
+        own = self.package
+        bare = own.requirements_file is None and own.requirements is None
+        preset: Literal["onnx"] | None = "onnx" if self.kind() is ModelKind.ONNX and bare else None
+        return self._packages(own.requirements_file, preset)
 
     def train_environment_request(self) -> EnvironmentRequest:
         """Return the packages that the training needs; without a list of its own, those of `package`."""
-        file = (self.train.requirements_file if self.train else None) or self.package.requirements_file
-        return EnvironmentRequest(self.language.removeprefix("python-"), "pip", file, None)
+        own = self.train.requirements_file if self.train else None
+        if own is not None:
+            return EnvironmentRequest(self.language.removeprefix("python-"), "pip", own, None)
+        return self._packages(self.package.requirements_file, None)
+
+    def _packages(self, file: str | None, preset: Literal["onnx"] | None) -> EnvironmentRequest:
+        return EnvironmentRequest(
+            self.language.removeprefix("python-"),
+            "pip",
+            file,
+            preset,
+            tuple(self.package.requirements or ()),
+            tuple(self.package.extras),
+        )
 
     def warnings(self) -> list[str]:
         """Return what the author should know although the file is accepted."""
         found = []
-        if self.package.type == "conda":
+        is_conda_file = (self.package.requirements_file or "").endswith((".yml", ".yaml"))
+        if self.package.type == "conda" and not is_conda_file:
             found.append(
                 "package.type conda: the requirements are installed with pip; `conda activate` does nothing"
             )

@@ -25,11 +25,14 @@ DEFAULT_LIMITS = Limits(cpu=1.0, memory=2048 * MIB, gpu=0, timeout=600.0, disk=1
 class EnvironmentRequest:
     """The packages that a version needs.
 
-    `requirements_file` is a path in the bundle. Without one, `preset` names a list of packages that the
-    builder knows (`onnx`: what runs an ONNX model without any code), or the environment is bare Python.
+    `requirements_file` is a path in the bundle, `requirements` a list in its place. Without both,
+    `preset` names a list of packages that the builder knows (`onnx`: what runs an ONNX model without any
+    code), or the environment is bare Python.
     """
 
     python: str
     package_type: Literal["pip", "conda", "apt"]
     requirements_file: str | None
     preset: Literal["onnx"] | None
+    requirements: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()

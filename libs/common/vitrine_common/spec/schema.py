@@ -36,6 +36,8 @@ def json_schema() -> dict[str, Any]:
         **_moved(metric),
     }
     fields["version"]["anyOf"].append({"type": "number"})
+    short = {"type": "array", "items": {"type": "string"}, "description": "Only the list `requirements`."}
+    fields["package"] = {"anyOf": [_reference("Package"), short], **_moved(fields["package"])}
     return {"$schema": DIALECT, "$id": "urn:vitrine:vitrine-yaml", **schema, "title": "vitrine.yaml"}
 
 

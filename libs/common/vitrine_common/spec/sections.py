@@ -37,6 +37,9 @@ AnyCommand = Annotated[str, Field(max_length=4000), AfterValidator(_checked_comm
 Command = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_checked_command)]
 
 
+RequirementText = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 class ScriptInput(Section):
     """How a script takes its input."""
 
@@ -84,7 +87,23 @@ class Package(Section):
     type: Literal["pip", "conda", "apt"] = "pip"
     """Package manager; conda with a plain requirements file is installed with pip."""
     requirements_file: FilePath | None = None
-    """File that lists the packages, such as `requirements.txt`."""
+    """File that lists the packages: `requirements.txt`, `pyproject.toml`, `uv.lock` or `environment.yml`."""
+    requirements: list[RequirementText] | None = Field(default=None, max_length=1000)
+    """The packages themselves, as `[numpy==2.4, pandas]`, in place of a file."""
+    extras: list[str] = Field(default_factory=list, max_length=20)
+    """Optional lists of a `pyproject.toml` or `uv.lock` that are installed too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_a_list(cls, data: object) -> object:
+        """Read `package: [numpy]` as `package: {requirements: [numpy]}`."""
+        return {"requirements": data} if isinstance(data, list) else data
+
+    @model_validator(mode="after")
+    def _file_or_list(self) -> Self:
+        if self.requirements_file is not None and self.requirements is not None:
+            raise ValueError("has both `requirements_file` and `requirements`; keep one of them")
+        return self
 
 
 class Resources(Section):

@@ -1,4 +1,4 @@
-"""Reading a requirements file that somebody else wrote: names and versions, nothing that reaches further.
+"""Reading a requirements.txt that somebody else wrote: names and versions, nothing that reaches further.
 
 Accepted are the lines of PEP 508 (name, extras, version specifiers, markers), `--hash` options, comments
 and line continuations. Whatever names a place (an index, a URL, a path, another file) or reads the
@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from vitrine_common.digests import sha256_bytes
+from vitrine_builder.requirements.model import (
+    MAX_REQUIREMENTS,
+    RequirementLine,
+    Requirements,
+    RequirementsError,
+    decode,
+)
 
 MAX_BYTES = 512 * 1024
 MAX_LINES = 10_000
-MAX_REQUIREMENTS = 1_000
 MAX_LINE_LENGTH = 16_000
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -58,83 +62,20 @@ _OPTIONS = {
 _UNKNOWN_OPTION = "remove the option; only `--hash=sha256:…` may follow a requirement"
 
 
-class RequirementsError(Exception):
-    """A requirements file that cannot be used as it is.
-
-    Attributes:
-        line: number of the culprit's first line, from 1; None when it is the file as a whole.
-        problem: what is wrong, naming the culprit.
-        remedy: what to write instead.
-    """
-
-    def __init__(self, name: str, line: int | None, problem: str, remedy: str) -> None:
-        where = f"{name} line {line}" if line else name
-        super().__init__(f"{where}: {problem}; {remedy}")
-        self.line = line
-        self.problem = problem
-        self.remedy = remedy
-
-
-@dataclass(frozen=True)
-class RequirementLine:
-    """One requirement: its first line's number, its name (PEP 503), its text (PEP 508), hashes allowed."""
-
-    line: int
-    name: str
-    text: str
-    hashes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """An accepted requirements file. `text` and `digest` do not depend on order, comments or spacing."""
-
-    lines: tuple[RequirementLine, ...]
-    name: str = "requirements.txt"
-    text: str = field(init=False)
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        unique = sorted({" ".join([line.text, *_hash_options(line)]) for line in self.lines})
-        text = "".join(f"{line}\n" for line in unique)
-        object.__setattr__(self, "text", text)
-        object.__setattr__(self, "digest", sha256_bytes(text.encode()))
-
-    def find(self, name: str) -> RequirementLine | None:
-        """Return the first line that requires the package `name`, or None."""
-        wanted = canonicalize_name(name)
-        return next((line for line in self.lines if line.name == wanted), None)
-
-
 def parse_requirements(data: bytes, name: str = "requirements.txt") -> Requirements:
     """Read the bytes of a requirements file; `name` is what errors call it.
 
     Raises:
         RequirementsError: the first thing in it that is refused.
     """
-    text = _decode(data, name)
+    text = decode(data, name, MAX_BYTES)
     lines = []
     for number, logical in _logical_lines(text, name):
-        lines.append(_parse_line(number, logical, name))
+        lines.append(parse_line(number, logical, name))
         if len(lines) > MAX_REQUIREMENTS:
             problem = f"more than {MAX_REQUIREMENTS} requirements"
             raise RequirementsError(name, number, problem, "name only what your code imports")
     return Requirements(tuple(lines), name)
-
-
-def _decode(data: bytes, name: str) -> str:
-    if len(data) > MAX_BYTES:
-        problem = f"the file has {len(data)} bytes, and {MAX_BYTES} are allowed"
-        raise RequirementsError(name, None, problem, "name only what your code imports")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise RequirementsError(name, None, "the file is UTF-16", "save it as UTF-8")
-    if b"\0" in data:
-        raise RequirementsError(name, None, "the file has a NUL byte", "write plain UTF-8 text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise RequirementsError(name, line, "the line is not UTF-8", "save the file as UTF-8") from None
 
 
 def _logical_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
@@ -159,7 +100,12 @@ def _logical_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
             yield start, logical
 
 
-def _parse_line(number: int, logical: str, name: str) -> RequirementLine:
+def parse_line(number: int, logical: str, name: str) -> RequirementLine:
+    """Read one requirement, hashes included; `number` and `name` are what errors call its place.
+
+    Raises:
+        RequirementsError: it is refused.
+    """
     if logical.startswith("-"):
         option = re.split(r"[=\s]", logical, maxsplit=1)[0]
         option = option if option.startswith("--") else option[:2]
@@ -215,10 +161,6 @@ def _normal_text(requirement: Requirement) -> str:
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     return f"{canonicalize_name(requirement.name)}{extras}{requirement.specifier}{marker}"
-
-
-def _hash_options(line: RequirementLine) -> list[str]:
-    return [f"--hash={value}" for value in sorted(set(line.hashes))]
 
 
 def _short(text: str) -> str:
