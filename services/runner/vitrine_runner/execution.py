@@ -271,6 +271,7 @@ class Execution:
             "exit_code": outcome.exit_code if outcome else None,
             "peak_memory_bytes": outcome.peak_memory_bytes if outcome else None,
             "log_tail": self._feed.tail,
+            "conditions": self._desk.pool.conditions(self._lent) if self._lent else None,
         }
 
     def _timings(self, outcome: Outcome | None) -> Timings:

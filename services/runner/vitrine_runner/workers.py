@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitrine_common.documents import Conditions
 from vitrine_common.ids import new_id
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.states import Reason
@@ -25,6 +26,7 @@ from vitrine_engine import (
     StartError,
 )
 from vitrine_runner.bundles import Bundle, Bundles
+from vitrine_runner.conditions import conditions_of
 from vitrine_runner.errors import RunFault
 from vitrine_runner.settings import RunnerSettings
 
@@ -106,6 +108,8 @@ class WorkerPool:
         self._settings = settings
         self._workers: list[Worker] = []
         self._stopping: dict[asyncio.Task[None], Worker] = {}
+        self._set_aside = 0
+        """Memory of sandboxes that are no workers: the checks of claims."""
         self._changed = asyncio.Event()
 
     @property
@@ -129,6 +133,26 @@ class WorkerPool:
             worker.idle_since = asyncio.get_running_loop().time()
             if worker.starting.done() and not worker.is_ready:
                 self._begin_stop(worker)
+            self._notify()
+
+    def conditions(self, lent: Lent) -> Conditions:
+        """Return what a run that was lent this worker runs on."""
+        return conditions_of(lent.worker.sandbox, self._engine.name, lent.worker.limits)
+
+    @asynccontextmanager
+    async def room(self, memory: int) -> AsyncIterator[None]:
+        """Set `memory` bytes aside while the block lasts, waiting for room if there is none.
+
+        Idle workers make way.
+        """
+        while not self._has_room(memory):
+            self._evict_one()
+            await self._changed.wait()
+        self._set_aside += memory
+        try:
+            yield
+        finally:
+            self._set_aside -= memory
             self._notify()
 
     async def tend_forever(self) -> None:
@@ -183,7 +207,7 @@ class WorkerPool:
 
     def _has_room(self, memory: int) -> bool:
         living = [*self._workers, *self._stopping.values()]
-        used = sum(worker.limits.memory for worker in living)
+        used = sum(worker.limits.memory for worker in living) + self._set_aside
         return len(living) < self._settings.max_workers and used + memory <= self._settings.memory_bytes
 
     def _evict_one(self) -> None:
