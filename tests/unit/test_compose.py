@@ -34,6 +34,23 @@ class _Part(BaseModel):
 class Build(_Part):
     context: Literal["."]
     dockerfile: str
+    network: str
+    args: dict[str, str]
+    secrets: list[str]
+
+
+class Logging(_Part):
+    driver: Literal["json-file"]
+    options: dict[str, str]
+
+
+class Secret(_Part):
+    file: str
+
+
+class ShownSecret(_Part):
+    source: str
+    target: str
 
 
 class HealthCheck(_Part):
@@ -56,7 +73,12 @@ class Service(_Part):
     read_only: Literal[True]
     cap_drop: list[Literal["ALL"]]
     security_opt: list[str]
+    mem_limit: str
+    pids_limit: int
+    stop_grace_period: Duration
+    logging: Logging
     build: Build | None = None
+    secrets: list[str | ShownSecret] = Field(default_factory=list)
     command: list[str] | None = None
     entrypoint: list[str] | None = None
     user: str | None = None
@@ -81,6 +103,7 @@ class Compose(_Part):
     services: dict[str, Service]
     networks: dict[str, Network]
     volumes: dict[str, Volume]
+    secrets: dict[str, Secret]
 
 
 def _text() -> str:
@@ -196,28 +219,95 @@ def test_only_sandboxes_loosen_the_container(compose: Compose) -> None:
             assert "environments:/var/lib/vitrine/environments:ro" in service.volumes
 
 
-def test_seccomp_profile_of_sandboxes_refuses_what_no_model_needs() -> None:
+def test_seccomp_profile_of_sandboxes_allows_six_calls_more_than_any_program_needs() -> None:
     profile = json.loads((ROOT / "infra/compose/seccomp-sandbox.json").read_text())
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    sandboxes, clone3, socket, ordinary = profile["syscalls"]
+    assert set(sandboxes["names"]) == {"clone", "mount", "pivot_root", "sethostname", "umount2", "unshare"}
+    assert (clone3["names"], clone3["action"], clone3["errnoRet"]) == (["clone3"], "SCMP_ACT_ERRNO", 38)
+    assert (socket["names"], socket["args"][0]["op"]) == (["socket"], "SCMP_CMP_NE")
     refused = {
-        name for rule in profile["syscalls"] if rule["action"] == "SCMP_ACT_ERRNO" for name in rule["names"]
+        *("bpf", "kexec_load", "init_module", "keyctl", "ptrace", "open_by_handle_at", "perf_event_open"),
+        *("setns", "chroot", "move_mount", "open_tree", "fsopen", "io_uring_setup", "userfaultfd"),
+        *("add_key", "process_vm_readv", "quotactl", "reboot", "syslog", "swapon", "personality"),
     }
-    assert {"bpf", "kexec_load", "init_module", "keyctl", "ptrace", "open_by_handle_at"} <= refused
-    needed = {"clone", "clone3", "unshare", "setns", "mount", "umount2", "pivot_root", "execve", "seccomp"}
-    assert not needed & refused
+    assert not refused & set(ordinary["names"])
+    assert {"execve", "seccomp", "openat2", "futex", "prctl", "rseq"} <= set(ordinary["names"])
+
+
+def test_where_packages_come_from_is_a_secret_and_never_an_argument(compose: Compose) -> None:
+    for name in OWN:
+        build = compose.services[name].build
+        assert build is not None
+        assert build.secrets == ["pip", "certificates"]
+        assert set(build.args) == {"BASE_IMAGE"}
+    for secret in compose.secrets.values():
+        kept = VARIABLE.sub(lambda match: match[3], secret.file)
+        text = (ROOT / kept).read_text()
+        assert all(line.startswith(("#", "[")) for line in text.splitlines()), f"{kept} holds a setting"
+    assert compose.services["builder"].secrets == [
+        ShownSecret(source="pip", target="/etc/pip.conf"),
+        "certificates",
+    ]
+    for path in (*ROOT.glob("services/*/Dockerfile"), ROOT / "infra/compose/servers/Dockerfile"):
+        text = path.read_text()
+        assert set(re.findall(r"(?m)^ARG (\w+)", text)) == {"BASE_IMAGE"}, path
+        installs = [
+            run for run in re.split(r"(?m)^(?=[A-Z]+ )", text) if re.search(r"venv\.sh (?!own)\w", run)
+        ]
+        installs = [run for run in installs if run.startswith("RUN")]
+        assert len(installs) == 2
+        assert all("id=pip,target=/etc/pip.conf" in run and "id=certificates" in run for run in installs)
+
+
+def test_local_servers_stand_in_for_the_three_servers_alone(compose: Compose) -> None:
+    text = (ROOT / "infra/compose/local-servers.yml").read_text()
+    services = yaml.safe_load(text)["services"]
+    assert set(services) == set(compose.services)
+    for name in OWN:
+        assert set(services[name]) == {"environment"}, "the services are those of every other machine"
+        assert set(services[name]["environment"]) == {"VITRINE_MONGO_URL"}
+    dockerfile = (ROOT / "infra/compose/servers/Dockerfile").read_text()
+    for name in {*services} - {*OWN}:
+        assert services[name]["build"]["target"] == name
+        assert f"FROM base AS {name}\n" in dockerfile
+        assert not {"security_opt", "cap_drop", "read_only", "ports", "networks"} & set(services[name])
+    assert {found[0] for found in VARIABLE.findall(text)} <= {found[0] for found in VARIABLE.findall(_text())}
 
 
 @pytest.mark.parametrize("service", OWN)
 def test_image_is_multi_stage_pinned_and_not_root(compose: Compose, service: str) -> None:
-    assert compose.services[service].build == Build(context=".", dockerfile=f"services/{service}/Dockerfile")
+    build = compose.services[service].build
+    assert build is not None
+    assert build.dockerfile == f"services/{service}/Dockerfile"
     instructions = _instructions(service)
+    (default,) = [rest.partition("=")[2] for name, rest in instructions if name == "ARG"]
+    assert re.match(r"^python:3\.11\.\d+-slim-bookworm$", default)
+    assert build.args["BASE_IMAGE"] == f"${{VITRINE_BASE_IMAGE:-{default}}}"
     stages = [rest.split() for name, rest in instructions if name == "FROM"]
-    assert len(stages) == 2
-    assert all(re.match(r"^python:3\.11\.\d+-slim-bookworm$", stage[0]) for stage in stages)
-    assert stages[0][0] == stages[1][0], "a virtual environment belongs to one interpreter"
+    assert [stage[0] for stage in stages] == ["${BASE_IMAGE}"] * 2, (
+        "an environment belongs to one interpreter"
+    )
     last = instructions[max(i for i, (name, _) in enumerate(instructions) if name == "FROM") :]
     assert re.match(r"^[1-9]\d*:[1-9]\d*$", next(rest for name, rest in last if name == "USER"))
-    assert any(name == "COPY" and rest.startswith("--from=build ") for name, rest in last)
+    kept = [rest.split()[1:] for name, rest in last if name == "COPY" and rest.startswith("--from=build ")]
+    assert kept == [["/opt/venv", "/opt/venv"], ["/opt/vitrine", "/opt/vitrine"]], "code is the last layer"
     assert not any(name == "ADD" for name, _ in instructions)
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_image_is_built_anew_from_where_it_changed(service: str) -> None:
+    steps = [f"{name} {rest}" for name, rest in _instructions(service)]
+    places = {
+        word: next(i for i, step in enumerate(steps) if word in step)
+        for word in (
+            "venv.sh tools",
+            f"{service}/requirements.lock",
+            "venv.sh dependencies",
+            "COPY libs/common libs",
+        )
+    }
+    assert list(places.values()) == sorted(places.values())
 
 
 @pytest.mark.parametrize("service", OWN)
@@ -225,18 +315,18 @@ def test_image_copies_what_exists_and_all_local_packages(service: str) -> None:
     copied = set(_copied(service))
     for path in copied:
         assert (ROOT / path).exists(), f"COPY {path}"
+    copied.discard("libs/common/vitrine_common/indexes.py")
     assert {path for path in copied if path.startswith("libs/")} == _libraries(f"services/{service}")
-    build = next(rest for name, rest in _instructions(service) if name == "RUN" and "build-venv.sh" in rest)
+    runs = [rest for name, rest in _instructions(service) if name == "RUN" and "build-venv.sh" in rest]
+    steps = [run.partition("build-venv.sh ")[2].split() for run in runs]
+    assert steps[:2] == [["tools"], ["dependencies", service]]
     wanted = {f"./{path}" for path in _libraries(f"services/{service}") | {f"services/{service}"}}
-    assert build.split()[:3] == ["infra/compose/build-venv.sh", service, "/opt/venv"]
-    assert set(build.split()[3:]) == wanted
+    assert (steps[2][0], set(steps[2][1:])) == ("own", wanted)
 
 
 @pytest.mark.parametrize("service", OWN)
 def test_image_is_made_from_its_lock_with_hashes(service: str) -> None:
-    assert f"services/{service}/requirements.lock" in _copied(service) or f"services/{service}" in _copied(
-        service
-    )
+    assert f"services/{service}/requirements.lock" in _copied(service)
     script = (ROOT / "infra/compose/build-venv.sh").read_text().replace("\\\n", " ")
     installs = [line for line in script.splitlines() if "install" in line and "pip" in line and "-r" in line]
     assert len(installs) == 2
@@ -261,7 +351,8 @@ def test_ready_line_is_where_the_health_check_looks(compose: Compose, service: s
     script = (ROOT / "infra/compose/serve.sh").read_text()
     check = compose.services[service].healthcheck.test
     if service == "api":
-        assert "http://127.0.0.1:8080/" in check[-1]
+        assert '("127.0.0.1", 8080)' in check[-1]
+        assert "GET /healthz " in check[-1]
     else:
         assert check == ["CMD", "grep", "-q", "ready", "/tmp/ready"]
         assert "exec 3>/tmp/ready" in script
