@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandboxes import SMALL, perform
-from vitrine_engine import InputFile, OutputSpec, Reason, SandboxSpec, ScriptModel, StartError
-from vitrine_engine.process import ProcessEngine, run, sandbox
+from vitrine_engine import InputFile, OutputSpec, Reason, SandboxSpec, ScriptModel, StartError, run
+from vitrine_engine.process import ProcessEngine, sandbox
 
 HARNESS = """#!{python}
 import json, os, re, socket, struct, sys, threading, time

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from vitrine_engine.process import checks
+from vitrine_engine import checks
+from vitrine_engine.checks import ViolationError
 from vitrine_engine.process.bubblewrap import command, libraries
-from vitrine_engine.process.checks import ViolationError
 from vitrine_engine.process.engine import available_ids
 from vitrine_engine.process.layout import Layout
-from vitrine_engine.process.run import variables
 from vitrine_engine.protocol import Bind, InputFile, RunRequest, SandboxSpec, StartError
+from vitrine_engine.run import variables
 
 
 @pytest.mark.parametrize("name", ["a", "a/b.txt", "..a/b..", "ä/漢", "a b"])

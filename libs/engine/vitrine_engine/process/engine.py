@@ -13,7 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from vitrine_engine.process import bubblewrap, checks, isolation
+from vitrine_engine import checks
+from vitrine_engine.process import bubblewrap, isolation
 from vitrine_engine.process.cgroups import Cgroups, Group
 from vitrine_engine.process.layout import Layout
 from vitrine_engine.process.sandbox import ProcessSandbox

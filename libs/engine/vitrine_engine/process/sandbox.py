@@ -9,37 +9,23 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from vitrine_engine.events import Reason, RunEvent
-from vitrine_engine.process import checks, loading
 from vitrine_engine.process.cgroups import Group
-from vitrine_engine.process.channel import Channel
 from vitrine_engine.process.meter import Meter, descendants
-from vitrine_engine.process.run import Run
-from vitrine_engine.protocol import (
-    Loaded,
-    LoadError,
-    Model,
-    OnnxModel,
-    RunRequest,
-    SandboxGoneError,
-    SandboxSpec,
-    StartError,
-    Usage,
-)
-from vitrine_harness import PROTOCOL
+from vitrine_engine.protocol import SandboxSpec, StartError, Usage
+from vitrine_engine.run import Host
+from vitrine_engine.serving import Serving, check_greeting
 from vitrine_harness.boot import CONTROL_BYTES
-from vitrine_harness.frames import FrameError
 
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
 STDERR_BYTES = 4096
 
 
-class ProcessSandbox:
+class ProcessSandbox(Serving):
     """Implements `Sandbox`. Made by `ProcessEngine.start`, which calls `connect`."""
 
     def __init__(
@@ -52,33 +38,19 @@ class ProcessSandbox:
         spool: Path,
         on_gone: Callable[[str], None],
     ) -> None:
-        self.spec = spec
-        self.limits = spec.limits
-        self.is_script = True
-        self.stopping = False
-        self.output_names: tuple[str, ...] = ()
+        super().__init__(spec, spool)
         self.meter = Meter(process.pid, group, memory_bytes=spec.limits.memory_bytes)
         self._process = process
         self._control = control
         self._group = group
-        self._spool = spool
         self._on_gone = on_gone
-        self._loop = asyncio.get_running_loop()
         self._exited = asyncio.Event()
         self._gone = asyncio.Event()
-        self._loaded = False
-        self._slots = asyncio.Semaphore(spec.max_runs)
-        self._runs: dict[str, Run] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._stderr = b""
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._watch()
-
-    @property
-    def id(self) -> str:
-        """The id of the spec."""
-        return self.spec.id
 
     @property
     def pid(self) -> int | None:
@@ -96,117 +68,13 @@ class ProcessSandbox:
             async with asyncio.timeout(START_SECONDS):
                 await self._loop.sock_sendall(self._control, json.dumps(setup).encode())
                 answer = await self._loop.sock_recv(self._control, CONTROL_BYTES)
-            _check_greeting(answer)
+            check_greeting(answer)
         except (OSError, ValueError, KeyError, TimeoutError) as error:
             await asyncio.sleep(0.05)
             said = self._stderr.decode(errors="replace").strip() or str(error) or "it did not answer"
             await self.stop()
             raise StartError(f"sandbox {self.id} could not be started: {said[-1000:]}") from error
-        self._reading = self._spawn(self._read_control())
-
-    async def load(self, model: Model) -> Loaded:
-        """Make the model ready; see `Sandbox.load`."""
-        if not self.alive:
-            raise SandboxGoneError(f"sandbox {self.id} has ended; start another one")
-        if self._loaded:
-            raise ValueError(f"sandbox {self.id} has a model already")
-        self._loaded = True
-        if not isinstance(model, OnnxModel):
-            return Loaded(kind="script", milliseconds=0.0)
-        self.is_script = False
-        self._slots = asyncio.Semaphore(1)
-        self.output_names = tuple(str(item["name"]) for item in model.outputs)
-        kills = self.meter.out_of_memory_kills()
-        try:
-            async with asyncio.timeout(self.limits.wall_seconds):
-                return await self._load(model)
-        except LoadError:
-            await self.stop()
-            raise
-        except TimeoutError as error:
-            await self.stop()
-            text = f"the model did not load within {self.limits.wall_seconds:g} s"
-            raise LoadError(Reason.TIMEOUT, text) from error
-        except (checks.ViolationError, FrameError) as error:
-            await self.stop()
-            raise LoadError(Reason.SANDBOX_VIOLATION, f"the sandbox broke the protocol: {error}") from error
-        except (OSError, EOFError) as error:
-            out_of_memory = self.meter.out_of_memory_kills() > kills
-            await self.stop()
-            if out_of_memory:
-                raise LoadError(Reason.OUT_OF_MEMORY, "the model does not fit into its memory") from error
-            raise LoadError(Reason.PLATFORM_ERROR, "the sandbox ended while the model was loaded") from error
-
-    async def _load(self, model: OnnxModel) -> Loaded:
-        ours, theirs = socket.socketpair()
-        channel = Channel(ours)
-        try:
-            with theirs:
-                await self.hand_over({"do": "load"}, theirs)
-            await channel.send(loading.request(model))
-            frame = await channel.receive()
-            if frame is None:
-                raise EOFError
-            return loading.answer(frame[0])
-        finally:
-            channel.close()
-
-    async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
-        """Run once and report; see `Sandbox.run`."""
-        checks.check_request(request, script=self.is_script)
-        if not self._loaded:
-            raise ValueError(f"sandbox {self.id} has no model yet; call load first")
-        if request.id in self._runs:
-            raise ValueError(f"run {request.id} is going on already")
-        run = Run(self, request, self._spool / request.id)
-        self._runs[request.id] = run
-        try:
-            if not await self._take_slot(run):
-                yield run.refused(Reason.CANCELLED, "the run was cancelled")
-                return
-            try:
-                if not self.alive:
-                    reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
-                    yield run.refused(reason, f"sandbox {self.id} has ended")
-                    return
-                self._ended[request.id] = asyncio.Event()
-                async with contextlib.aclosing(run.events()) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                self._slots.release()
-        finally:
-            self._runs.pop(request.id, None)
-            self._ended.pop(request.id, None)
-
-    async def _take_slot(self, run: Run) -> bool:
-        """Wait for a free slot; False when the run is cancelled before."""
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return True
-        slot = self._loop.create_task(self._slots.acquire())
-        cancelled = self._loop.create_task(run.wait_cancelled())
-        try:
-            await asyncio.wait({slot, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            if slot.done() and not cancelled.done():
-                return True
-        except asyncio.CancelledError:
-            if slot.done() and not slot.cancelled():
-                self._slots.release()
-            raise
-        finally:
-            cancelled.cancel()
-            if not slot.done():
-                slot.cancel()
-        if slot.done() and not slot.cancelled():
-            self._slots.release()
-        return False
-
-    async def cancel(self, run_id: str) -> None:
-        """End a run; see `Sandbox.cancel`."""
-        run = self._runs.get(run_id)
-        if run is not None:
-            await run.cancel()
+        self._reading = self._background(self._read_control())
 
     async def usage(self) -> Usage:
         """Measure; see `Sandbox.usage`."""
@@ -225,11 +93,25 @@ class ProcessSandbox:
         await self.destroy()
         await self._gone.wait()
 
+    async def _serve_scripts(self) -> None:
+        """Nothing to do: the harness forks for every run."""
+
+    async def _serve_one_model(self) -> Host:
+        return self
+
+    @contextlib.asynccontextmanager
+    async def _place(self, run_id: str) -> AsyncIterator[Host]:
+        self._ended[run_id] = asyncio.Event()
+        try:
+            yield self
+        finally:
+            self._ended.pop(run_id, None)
+
     async def wait_exited(self) -> None:
         """Return when the sandbox is gone."""
         await self._gone.wait()
 
-    # what runs need (`vitrine_engine.process.run.Host`)
+    # what runs need (`vitrine_engine.run.Host`)
 
     async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
         """Send a control message with a descriptor; raises `OSError` when the sandbox has gone."""
@@ -277,7 +159,7 @@ class ProcessSandbox:
 
     # watching
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -307,7 +189,7 @@ class ProcessSandbox:
         self._exited.set()
         for ended in self._ended.values():
             ended.set()
-        self._spawn(self._clean_up())
+        self._background(self._clean_up())
 
     async def _clean_up(self) -> None:
         """Free what the host holds for the sandbox; control groups once the last process has left them."""
@@ -343,10 +225,3 @@ class ProcessSandbox:
                 if ended is not None:
                     ended.set()
         await self.destroy()
-
-
-def _check_greeting(answer: bytes) -> None:
-    """Refuse anything but a harness that is ready and of this version; raises `ValueError`."""
-    ready = json.loads(answer)
-    if not isinstance(ready, dict) or ready.get("is") != "ready" or ready.get("protocol") != PROTOCOL:
-        raise ValueError(f"the harness does not speak protocol {PROTOCOL}")

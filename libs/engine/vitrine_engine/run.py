@@ -11,12 +11,11 @@ from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from vitrine_engine import checks
+from vitrine_engine.channel import Channel
+from vitrine_engine.checks import ViolationError
 from vitrine_engine.events import Finished, Log, Outcome, OutputFile, OutputValue, Reason, RunEvent, Timings
-from vitrine_engine.process import checks
-from vitrine_engine.process.channel import Channel
-from vitrine_engine.process.checks import ViolationError
-from vitrine_engine.process.incoming import Incoming
-from vitrine_engine.process.meter import Meter
+from vitrine_engine.incoming import Incoming
 from vitrine_engine.protocol import MIB, InputFile, Limits, RunRequest
 from vitrine_harness.frames import CHUNK, FrameError
 
@@ -28,13 +27,33 @@ COLLECT_SECONDS = 120.0
 Result = TypeVar("Result")
 
 
-class Host(Protocol):
-    """What a run needs of its sandbox."""
+class Measures(Protocol):
+    """What a run asks about the memory of its place."""
 
-    limits: Limits
-    meter: Meter
-    is_script: bool
-    stopping: bool
+    def reset_peak(self) -> None:
+        """Begin a new peak."""
+
+    def peak_bytes(self) -> int | None:
+        """Largest memory use seen since `reset_peak`."""
+
+    def out_of_memory_kills(self) -> int:
+        """How many processes were killed at the memory limit."""
+
+
+class Host(Protocol):
+    """Where a run happens: what it needs of its sandbox, or of the part of it that serves this run alone."""
+
+    @property
+    def meter(self) -> Measures:
+        """Measures of the place's memory."""
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the place executes command lines."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service has asked the sandbox to stop."""
 
     async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
         """Send a control message with a descriptor."""
@@ -52,32 +71,38 @@ class Host(Protocol):
 class Run:
     """From request to `Finished`. `disk_bytes` is what the run's file systems held last."""
 
-    def __init__(self, host: Host, request: RunRequest, spool: Path) -> None:
+    def __init__(
+        self, request: RunRequest, spool: Path, limits: Limits, output_names: tuple[str, ...] = ()
+    ) -> None:
         self.request = request
         self.disk_bytes = 0
-        self._host = host
+        self._limits = limits
         self._spool = spool
         self._loop = asyncio.get_running_loop()
         self._asked = self._loop.time()
         self._marks: dict[str, float] = {}
         self._cancelled = asyncio.Event()
+        self._place: Host | None = None
         self._channel: Channel | None = None
         self._left = 0.0
-        self._log_left = host.limits.log_bytes
+        self._log_left = limits.log_bytes
         self._exit_code: int | None = None
         self._has_exited = False
         self._end: Outcome | None = None
         self._failure: tuple[Reason, str] | None = None
-        names = tuple(spec.name for spec in request.outputs)
-        # A hostile harness decides the number of outputs of ONNX models, so their names are free.
-        declared = names if host.is_script else (*names, *getattr(host, "output_names", ()))
-        self._incoming = Incoming(spool, declared, host.limits.output_bytes)
+        declared = (*(spec.name for spec in request.outputs), *output_names)
+        self._incoming = Incoming(spool, declared, limits.output_bytes)
         self._children: set[asyncio.Task[None]] = set()
+
+    @property
+    def _host(self) -> Host:
+        assert self._place is not None, "a run that has begun has a place"
+        return self._place
 
     @property
     def wall_seconds(self) -> float:
         """Wall clock limit of this run."""
-        return self.request.wall_seconds or self._host.limits.wall_seconds
+        return self.request.wall_seconds or self._limits.wall_seconds
 
     async def cancel(self) -> None:
         """Ask the harness to end the run; kill it when it does not listen."""
@@ -96,8 +121,9 @@ class Run:
         """Return the end of a run that never began."""
         return Finished(outcome=Outcome(reason=reason, message=message))
 
-    async def events(self) -> AsyncGenerator[RunEvent, None]:
+    async def events(self, place: Host) -> AsyncGenerator[RunEvent, None]:
         """Do the run. Closing the iterator kills it."""
+        self._place = place
         kills = self._host.meter.out_of_memory_kills()
         self._host.meter.reset_peak()
         try:
@@ -159,7 +185,7 @@ class Run:
         await self._channel.send({"do": "go"})
 
     def _start(self) -> dict[str, Any]:
-        request, limits = self.request, self._host.limits
+        request, limits = self.request, self._limits
         return {
             "do": "start",
             "argv": list(request.argv),
@@ -231,7 +257,7 @@ class Run:
             case "value":
                 event = self._value(header)
             case "tensor":
-                size = checks.whole(header.get("size"), most=self._host.limits.output_bytes)
+                size = checks.whole(header.get("size"), most=self._limits.output_bytes)
                 event = checks.tensor(header, await self._incoming.receive_bytes(size, self._channel))
             case kind:
                 self._note(kind, header)
@@ -281,8 +307,8 @@ class Run:
             if self._channel is not None and self._host.is_script:
                 await self._channel.send({"do": "cancel"})
                 await asyncio.sleep(CANCEL_SECONDS)
-        if self._end is None:
-            await self._host.kill_run(self.request.id)
+        if self._end is None and self._place is not None:
+            await self._place.kill_run(self.request.id)
 
     async def _release(self) -> None:
         """Leave nothing behind, also when the consumer went away in the middle."""
@@ -323,7 +349,7 @@ class Run:
         if self._cancelled.is_set() or self._host.stopping:
             return Reason.CANCELLED, "the run was cancelled"
         if kills > 0 and (self._end is None or self._end.reason is Reason.USER_ERROR):
-            limit = self._host.limits.memory_bytes / MIB
+            limit = self._limits.memory_bytes / MIB
             return Reason.OUT_OF_MEMORY, f"the run needed more than its {limit:g} MiB of memory"
         if self._end is not None and self._end.reason is not Reason.CANCELLED:
             return self._end.reason, self._end.message

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from vitrine_engine import checks
+from vitrine_engine.checks import ViolationError
 from vitrine_engine.events import Reason
-from vitrine_engine.process import checks
-from vitrine_engine.process.checks import ViolationError
 from vitrine_engine.protocol import Loaded, LoadError, OnnxModel, TensorSignature
 
 MAX_TENSORS = 10_000

@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vitrine_engine import checks
+from vitrine_engine.channel import Channel
+from vitrine_engine.checks import ViolationError
 from vitrine_engine.events import CheckpointFile, OutputFile
-from vitrine_engine.process import checks
-from vitrine_engine.process.channel import Channel
-from vitrine_engine.process.checks import ViolationError
 
 
 class Incoming:

@@ -1,0 +1,195 @@
+"""What every sandbox does that has a harness inside: load a model, give each run its turn and a place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from vitrine_engine import checks, loading
+from vitrine_engine.channel import Channel
+from vitrine_engine.events import Reason, RunEvent
+from vitrine_engine.protocol import (
+    Loaded,
+    LoadError,
+    Model,
+    OnnxModel,
+    RunRequest,
+    SandboxGoneError,
+    SandboxSpec,
+    StartError,
+)
+from vitrine_engine.run import Host, Run
+from vitrine_harness import PROTOCOL
+from vitrine_harness.frames import FrameError
+
+
+class Serving(ABC):
+    """The part of `Sandbox` that engines share. `spool` is where outputs wait for the service."""
+
+    def __init__(self, spec: SandboxSpec, spool: Path) -> None:
+        self.spec = spec
+        self.limits = spec.limits
+        self.is_script = True
+        self.stopping = False
+        self._output_names: tuple[str, ...] = ()
+        self._spool = spool
+        self._loop = asyncio.get_running_loop()
+        self._loaded = False
+        self._slots = asyncio.Semaphore(spec.max_runs)
+        self._runs: dict[str, Run] = {}
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+        return self.spec.id
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether the sandbox can still take runs."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Kill everything and leave nothing behind; see `Sandbox.stop`."""
+
+    @abstractmethod
+    def _place(self, run_id: str) -> contextlib.AbstractAsyncContextManager[Host]:
+        """Give a run its place for the block; raises `StartError` where none can be made."""
+
+    @abstractmethod
+    async def _serve_scripts(self) -> None:
+        """Get ready for runs of a script model."""
+
+    @abstractmethod
+    async def _serve_one_model(self) -> Host:
+        """Get ready for a loaded model, and return the place in which it is loaded."""
+
+    async def load(self, model: Model) -> Loaded:
+        """Make the model ready; see `Sandbox.load`."""
+        if not self.alive:
+            raise SandboxGoneError(f"sandbox {self.id} has ended; start another one")
+        if self._loaded:
+            raise ValueError(f"sandbox {self.id} has a model already")
+        self._loaded = True
+        if not isinstance(model, OnnxModel):
+            await self._serve_scripts()
+            return Loaded(kind="script", milliseconds=0.0)
+        self.is_script = False
+        self._slots = asyncio.Semaphore(1)
+        self._output_names = tuple(str(item["name"]) for item in model.outputs)
+        host = await self._serve_one_model()
+        kills = host.meter.out_of_memory_kills()
+        try:
+            async with asyncio.timeout(self.limits.wall_seconds):
+                return await _load(host, model)
+        except LoadError:
+            await self.stop()
+            raise
+        except TimeoutError as error:
+            await self.stop()
+            text = f"the model did not load within {self.limits.wall_seconds:g} s"
+            raise LoadError(Reason.TIMEOUT, text) from error
+        except (checks.ViolationError, FrameError) as error:
+            await self.stop()
+            raise LoadError(Reason.SANDBOX_VIOLATION, f"the sandbox broke the protocol: {error}") from error
+        except (OSError, EOFError) as error:
+            await host.destroy()
+            out_of_memory = host.meter.out_of_memory_kills() > kills
+            await self.stop()
+            if out_of_memory:
+                raise LoadError(Reason.OUT_OF_MEMORY, "the model does not fit into its memory") from error
+            raise LoadError(Reason.PLATFORM_ERROR, "the sandbox ended while the model was loaded") from error
+
+    async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
+        """Run once and report; see `Sandbox.run`."""
+        checks.check_request(request, script=self.is_script)
+        if not self._loaded:
+            raise ValueError(f"sandbox {self.id} has no model yet; call load first")
+        if request.id in self._runs:
+            raise ValueError(f"run {request.id} is going on already")
+        run = Run(request, self._spool / request.id, self.limits, self._output_names)
+        self._runs[request.id] = run
+        try:
+            if not await self._take_slot(run):
+                yield run.refused(Reason.CANCELLED, "the run was cancelled")
+                return
+            try:
+                async with contextlib.aclosing(self._placed(run)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._slots.release()
+        finally:
+            self._runs.pop(request.id, None)
+
+    async def _placed(self, run: Run) -> AsyncGenerator[RunEvent, None]:
+        if not self.alive:
+            reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
+            yield run.refused(reason, f"sandbox {self.id} has ended")
+            return
+        try:
+            async with (
+                self._place(run.request.id) as place,
+                contextlib.aclosing(run.events(place)) as events,
+            ):
+                async for event in events:
+                    yield event
+        except StartError as error:
+            reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
+            yield run.refused(reason, str(error))
+
+    async def _take_slot(self, run: Run) -> bool:
+        """Wait for a free slot; False when the run is cancelled before."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return True
+        slot = self._loop.create_task(self._slots.acquire())
+        cancelled = self._loop.create_task(run.wait_cancelled())
+        try:
+            await asyncio.wait({slot, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if slot.done() and not cancelled.done():
+                return True
+        except asyncio.CancelledError:
+            if slot.done() and not slot.cancelled():
+                self._slots.release()
+            raise
+        finally:
+            cancelled.cancel()
+            if not slot.done():
+                slot.cancel()
+        if slot.done() and not slot.cancelled():
+            self._slots.release()
+        return False
+
+    async def cancel(self, run_id: str) -> None:
+        """End a run; see `Sandbox.cancel`."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            await run.cancel()
+
+
+async def _load(host: Host, model: OnnxModel) -> Loaded:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    try:
+        with theirs:
+            await host.hand_over({"do": "load"}, theirs)
+        await channel.send(loading.request(model))
+        frame = await channel.receive()
+        if frame is None:
+            raise EOFError
+        return loading.answer(frame[0])
+    finally:
+        channel.close()
+
+
+def check_greeting(answer: bytes) -> None:
+    """Refuse anything but a harness that is ready and of this version; raises `ValueError`."""
+    ready = json.loads(answer)
+    if not isinstance(ready, dict) or ready.get("is") != "ready" or ready.get("protocol") != PROTOCOL:
+        raise ValueError(f"the harness does not speak protocol {PROTOCOL}")
