@@ -172,17 +172,17 @@ def check_spec_files(spec: Spec, manifest: Manifest, filename: str = "vitrine.ya
 
 def _claim_problems(spec: Spec, manifest: Manifest, filename: str) -> list[Problem]:
     """Return the claims whose dataset is a path that the bundle lacks."""
-    present = {entry.path for entry in manifest.files} | manifest.directories | {"."}
-    return [
-        SpecProblem(
-            f"claims[{index}].dataset",
-            f"`{claim.bundle_path}` is not in the bundle; add it, or push it by itself (`vitrine data push`) "
-            "and write `name@version`",
-            filename,
-        )
-        for index, claim in enumerate(spec.claims or ())
-        if claim.bundle_path is not None and claim.bundle_path not in present
-    ]
+    files, directories = {entry.path for entry in manifest.files}, manifest.directories | {"."}
+    problems: list[Problem] = []
+    for index, claim in enumerate(spec.claims or ()):
+        path = claim.bundle_path
+        if path is None or path in directories or (path in files and claim.extend is None):
+            continue
+        message = f"`{path}` is not in the bundle; add it, or `vitrine data push` it and write `name@version`"
+        if path in files:
+            message = f"`{path}` is a file, and `extend` needs a directory that files can be added to"
+        problems.append(SpecProblem(f"claims[{index}].dataset", message, filename))
+    return problems
 
 
 def check_runnable(spec: Spec, manifest: Manifest, filename: str = "vitrine.yaml") -> list[Problem]:

@@ -16,12 +16,15 @@ from vitrine_common.leases import reap_forever
 from vitrine_common.service import Platform, run_service
 from vitrine_engine import Engine, Isolation
 from vitrine_engine.process import ProcessEngine
-from vitrine_runner.bundles import Bundles
+from vitrine_runner.bundles import Bundles, Datasets
 from vitrine_runner.cancellation import Cancellation
+from vitrine_runner.claims import ClaimCancellation, ClaimWorker
+from vitrine_runner.claims_execution import ClaimDesk
+from vitrine_runner.claims_view import Viewer
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.execution import Desk
 from vitrine_runner.handlers import make_routers
-from vitrine_runner.repository import Runs
+from vitrine_runner.repository import Checks, Runs
 from vitrine_runner.settings import RunnerSettings
 from vitrine_runner.workers import WorkerPool
 
@@ -69,7 +72,43 @@ async def use(
         platform.background(reap_forever(runs.queue, dispatcher.requeue, work.reap_seconds), "reaper")
         platform.background(pool.tend_forever(), "worker pool")
         platform.background(cancellation.expire_forever(), "expiry")
+        await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))
         yield
+
+
+@asynccontextmanager
+async def _checking(
+    platform: Platform, settings: RunnerSettings, engine: Engine, bundles: Bundles, pool: WorkerPool
+) -> AsyncIterator[None]:
+    """Check claims while the block lasts."""
+    datasets = Datasets(settings.state_dir / "datasets", platform.blobs, settings.bundle_cache_bytes)
+    await asyncio.to_thread(datasets.open)
+    work = platform.work
+    checks = Checks(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
+    desk = ClaimDesk(
+        checks=checks,
+        engine=engine,
+        pool=pool,
+        bundles=bundles,
+        viewer=Viewer(datasets, platform.blobs),
+        bus=platform.bus,
+        environments=platform.settings.environments_dir,
+        folder=settings.state_dir / "checks",
+        settings=settings,
+    )
+    worker = ClaimWorker(desk, ("cpu", "gpu") if settings.takes_gpu_runs else ("cpu",), settings.claim_slots)
+    context = platform.bus.broker.context
+    context.set_global("claims", worker)
+    context.set_global("claim_cancellation", ClaimCancellation(desk))
+    platform.background(reap_forever(checks.queue, worker.requeue, work.reap_seconds), "reaper of checks")
+    platform.background(worker.catch_up_forever(), "intake of checks")
+    working = platform.background(worker.run(), "checks")
+    try:
+        yield
+    finally:
+        working.cancel()
+        await worker.close()
+        await datasets.aclose()
 
 
 @contextmanager
@@ -84,11 +123,16 @@ def _own_directory(path: Path) -> Iterator[None]:
         except OSError as error:
             message = f"{path} belongs to another runner; give this one its own VITRINE_RUNNER_STATE_DIR"
             raise RuntimeError(message) from error
-        shutil.rmtree(path / "runs", ignore_errors=True)
+        _clear(path)
         yield
-        shutil.rmtree(path / "runs", ignore_errors=True)
+        _clear(path)
     finally:
         os.close(descriptor)
+
+
+def _clear(path: Path) -> None:
+    for name in ("runs", "checks"):
+        shutil.rmtree(path / name, ignore_errors=True)
 
 
 def _announce(isolation: Isolation, settings: RunnerSettings) -> None:

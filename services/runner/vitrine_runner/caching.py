@@ -117,7 +117,7 @@ class FileCache(Generic[F]):
             task.cancel()
         await asyncio.gather(*loading, return_exceptions=True)
 
-    async def _leave(self, digest: str, entry: _Entry) -> None:
+    async def _leave(self, digest: str, entry: _Entry[F]) -> None:
         """Forget a failure, cancel what nobody waits for any more, make room."""
         self._last_use[digest] = asyncio.get_running_loop().time()
         if self._entries.get(digest) is entry and (_failed(entry.loading) or not entry.loading.done()):

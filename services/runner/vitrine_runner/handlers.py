@@ -11,12 +11,24 @@ from faststream.nats.annotations import NatsMessage
 
 from vitrine_common.bus import Poison, on, on_live
 from vitrine_common.errors import NotFound
-from vitrine_common.messages import Envelope, LinkRevoked, RunCancel, RunCancelling, RunStart
+from vitrine_common.messages import (
+    ClaimCancel,
+    ClaimCancelling,
+    ClaimCheckStart,
+    Envelope,
+    LinkRevoked,
+    RunCancel,
+    RunCancelling,
+    RunStart,
+)
 from vitrine_runner.cancellation import Cancellation
+from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
 
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
+TheClaims = Annotated[ClaimWorker, Context("claims")]
+TheClaimCancellation = Annotated[ClaimCancellation, Context("claim_cancellation")]
 
 
 class Gate(BaseMiddleware[Any, Any]):
@@ -39,9 +51,12 @@ def make_routers(*, gpu: bool) -> list[NatsRouter]:
     starts, wishes = NatsRouter(middlewares=(Gate,)), NatsRouter()
     for device in ("cpu", "gpu") if gpu else ("cpu",):
         on(starts, "runner", f"run.start.{device}")(run_start)
+        on(wishes, "runner", f"claim.check.{device}")(claim_check)
     on(wishes, "runner", "run.cancel", concurrency=8)(run_cancel)
+    on(wishes, "runner", "claim.cancel", concurrency=8)(claim_cancel)
     on(wishes, "runner", "link.revoked")(link_revoked)
     on_live(wishes, "run.cancelling")(run_cancelling)
+    on_live(wishes, "claim.cancelling")(claim_cancelling)
     return [starts, wishes]
 
 
@@ -61,11 +76,35 @@ async def run_cancel(envelope: Envelope[RunCancel], cancellation: TheCancellatio
         raise Poison(error.message) from error
 
 
-async def link_revoked(envelope: Envelope[LinkRevoked], cancellation: TheCancellation) -> None:
+async def link_revoked(
+    envelope: Envelope[LinkRevoked], cancellation: TheCancellation, claim_cancellation: TheClaimCancellation
+) -> None:
     """Cancel what was asked for by a link that is no longer valid."""
     await cancellation.cancel_link(envelope.payload.link_id)
+    await claim_cancellation.cancel_link(envelope.payload.link_id)
 
 
 async def run_cancelling(envelope: Envelope[RunCancelling], dispatcher: TheDispatcher) -> None:
     """Stop the run if it is worked on here."""
     dispatcher.cancel(envelope.payload.run_id)
+
+
+async def claim_check(envelope: Envelope[ClaimCheckStart], claims: TheClaims) -> None:
+    """Write the check down; it is carried out when a slot is free, here or on another host."""
+    try:
+        await claims.accept(envelope.payload.check_id)
+    except NotFound as error:
+        raise Poison(error.message) from error
+
+
+async def claim_cancel(envelope: Envelope[ClaimCancel], claim_cancellation: TheClaimCancellation) -> None:
+    """Cancel a waiting check, or have its holder stop it."""
+    try:
+        await claim_cancellation.cancel(envelope.payload.check_id)
+    except NotFound as error:
+        raise Poison(error.message) from error
+
+
+async def claim_cancelling(envelope: Envelope[ClaimCancelling], claims: TheClaims) -> None:
+    """Stop the check if it is worked on here."""
+    claims.cancel(envelope.payload.check_id)

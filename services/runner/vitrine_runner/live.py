@@ -8,8 +8,8 @@ import logging
 
 from vitrine_common.bus import Bus
 from vitrine_common.documents import Run
-from vitrine_common.messages import RunProgress
-from vitrine_common.states import RunState
+from vitrine_common.messages import ClaimProgress, Progress, RunProgress
+from vitrine_common.states import ClaimState, RunState
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class LiveFeed:
     def __init__(self, bus: Bus, run_id: str) -> None:
         self._bus = bus
         self._run_id = run_id
-        self._state = RunState.QUEUED
+        self._state: RunState | ClaimState = RunState.QUEUED
         self._pending = ""
         self._fraction: float | None = None
         self._message = ""
@@ -48,12 +48,12 @@ class LiveFeed:
         self._timer: asyncio.TimerHandle | None = None
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def state(self, state: RunState, message: str = "") -> None:
+    async def state(self, state: RunState | ClaimState, message: str = "") -> None:
         """Tell that the run entered `state`."""
         self._flush()
         await self._settled()
         self._state = state
-        await self._tell(RunProgress(run_id=self._run_id, state=state, message=message))
+        await self._tell(self._news(message=message))
 
     def printed(self, data: bytes) -> None:
         """Take what the program printed."""
@@ -84,9 +84,7 @@ class LiveFeed:
         self._timer = None
         text, self._pending = self._pending[: self._left], ""
         self._left -= len(text)
-        news = RunProgress(
-            run_id=self._run_id, state=self._state, fraction=self._fraction, message=self._message, log=text
-        )
+        news = self._news(fraction=self._fraction, message=self._message, log=text)
         task = asyncio.create_task(self._tell(news))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -95,8 +93,46 @@ class LiveFeed:
         if self._sending:
             await asyncio.gather(*self._sending)
 
-    async def _tell(self, news: RunProgress) -> None:
+    def _news(self, message: str = "", log: str = "", fraction: float | None = None) -> Progress:
+        return RunProgress(
+            run_id=self._run_id, state=RunState(self._state), fraction=fraction, message=message, log=log
+        )
+
+    async def _tell(self, news: Progress) -> None:
         try:
             await self._bus.tell(news)
         except Exception:
             log.debug("news lost", exc_info=True)
+
+
+class ClaimFeed(LiveFeed):
+    """What whoever watches the check of a claim sees.
+
+    Args:
+        bus: where news goes.
+        check_id: whose news.
+        repeats: how many there will be.
+    """
+
+    def __init__(self, bus: Bus, check_id: str, repeats: int) -> None:
+        super().__init__(bus, check_id)
+        self._check_id = check_id
+        self._repeats = repeats
+        self._state = ClaimState.QUEUED
+        self._repeat = 0
+
+    async def begin(self, repeat: int) -> None:
+        """Tell that a repeat begins (counted from 1); the log begins anew."""
+        self._repeat = repeat
+        self._tail = b""
+        await self.state(ClaimState.RUNNING)
+
+    def _news(self, message: str = "", log: str = "", fraction: float | None = None) -> Progress:  # noqa: ARG002 - repeats tell how far it is
+        return ClaimProgress(
+            check_id=self._check_id,
+            state=ClaimState(self._state),
+            repeat=self._repeat,
+            repeats=self._repeats,
+            message=message,
+            log=log,
+        )

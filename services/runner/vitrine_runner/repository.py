@@ -1,17 +1,21 @@
-"""The only code that writes runs: every change is one compare-and-set with the facts that follow from it."""
+"""The only code that writes runs and checks of claims.
+
+Every change is one compare-and-set with the facts that follow from it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from vitrine_common.clock import after, utcnow
-from vitrine_common.documents import Run, RunRequest
+from vitrine_common.documents import ClaimCheck, ClaimCheckRequest, Repeat, Run, RunRequest
 from vitrine_common.errors import Conflict, NotFound
 from vitrine_common.leases import WorkQueue
-from vitrine_common.messages import Message, RunFinished, RunStart
-from vitrine_common.states import RUN, Reason, RunState
+from vitrine_common.messages import ClaimChecked, ClaimCheckStart, Message, RunFinished, RunStart
+from vitrine_common.states import CLAIM_CHECK, RUN, VERDICTS, ClaimState, Reason, RunState
 from vitrine_common.store import Database
 
 log = logging.getLogger(__name__)
@@ -177,3 +181,158 @@ def _new_run(request: RunRequest) -> Run:
 
 def _fact(run: Run, state: RunState, reason: Reason | None) -> Message:
     return RunFinished(run_id=run.id, version_id=run.version_id, state=state, reason=reason)
+
+
+_OPEN_CHECKS = [ClaimState.QUEUED, *sorted(CLAIM_CHECK.active)]
+_CHECK_CANCELLED = "The check was cancelled."
+_CHECK_AFRESH: Mapping[str, Any] = {"started_at": None, "runner": None, "repeats": []}
+
+
+class Checks:
+    """Wishes to have claims checked (read) and what became of them (written).
+
+    Args:
+        database: opened as the runner.
+        holder: names this process in leases.
+        lease_seconds: a lease's life.
+        max_attempts: how often a check is begun at most.
+    """
+
+    def __init__(self, database: Database, holder: str, lease_seconds: float, max_attempts: int) -> None:
+        self._requests = database.collection(ClaimCheckRequest)
+        self._checks = database.collection(ClaimCheck)
+        self._holder = holder
+        self._max_attempts = max_attempts
+        self.queue: WorkQueue[ClaimCheck] = WorkQueue(self._checks, CLAIM_CHECK, holder, lease_seconds)
+
+    async def request(self, check_id: str) -> ClaimCheckRequest:
+        """Return what was asked for; raises NotFound."""
+        return await self._requests.get(check_id)
+
+    async def accept(self, check_id: str) -> None:
+        """Write a check down, waiting; doing so twice is doing so once. Raises NotFound."""
+        request = await self._requests.get(check_id)
+        check = ClaimCheck(
+            id=request.id,
+            created_at=request.created_at,
+            version_id=request.version_id,
+            claim_name=request.claim_name,
+            link_id=request.link_id,
+            device=request.device,
+            own_inputs=len(request.own_inputs),
+            expires_at=request.expires_at,
+        )
+        with suppress(Conflict):
+            await self._checks.insert(check)
+
+    async def forgotten(self, older: float, younger: float) -> list[str]:
+        """Return ids of requests made between so many seconds ago that nobody wrote down."""
+        window = {"created_at": {"$gt": after(-older), "$lt": after(-younger)}}
+        requests = await self._requests.find(window, (("created_at", 1),), _OVERDUE)
+        ids = [request.id for request in requests]
+        known = {check.id for check in await self._checks.find({"_id": {"$in": ids}}, limit=_OVERDUE)}
+        return [check_id for check_id in ids if check_id not in known]
+
+    async def waiting(self, devices: Sequence[str], limit: int) -> list[ClaimCheck]:
+        """Return checks that wait for one of `devices`, the oldest first."""
+        where = {"state": ClaimState.QUEUED, "device": {"$in": list(devices)}}
+        return await self._checks.find(where, (("created_at", 1),), limit)
+
+    async def take(self, check: ClaimCheck) -> ClaimCheck | None:
+        """Make a waiting check ours; None when somebody was quicker."""
+        ours = {**_CHECK_AFRESH, "runner": self._holder, "started_at": utcnow()}
+        return await self.queue.claim(check.id, ClaimState.RUNNING, ours)
+
+    async def note_repeats(self, check: ClaimCheck, repeats: Sequence[Repeat]) -> None:
+        """Write down the repeats so far; raises StaleState when the lease was lost."""
+        await self.queue.note(check, {"repeats": list(repeats)})
+
+    async def note_saving(self, check: ClaimCheck) -> ClaimCheck:
+        """Show that every repeat is over; raises StaleState when the lease was lost."""
+        return await self.queue.advance(check, ClaimState.SAVING)
+
+    async def finish(self, check: ClaimCheck, state: ClaimState, changes: Mapping[str, Any]) -> ClaimCheck:
+        """Enter a final state and tell it, in one step; raises StaleState when the lease was lost."""
+        written = {**changes, "finished_at": utcnow(), "tally": _tally(check, state, changes.get("reason"))}
+        through = (ClaimState.SAVING,) if state in VERDICTS else ()
+        return await self.queue.advance(check, state, written, [_checked(check, state)], through=through)
+
+    async def give_back(self, check: ClaimCheck, *, counted: bool) -> ClaimCheck:
+        """Put a check that we hold back into the queue; `counted` says whether the attempt counts."""
+        changes = {**_CHECK_AFRESH, "attempt": check.attempt if counted else check.attempt - 1}
+        again = ClaimCheckStart(check_id=check.id, device=check.device)
+        return await self.queue.advance(check, ClaimState.QUEUED, changes, [again])
+
+    def may_retry(self, check: ClaimCheck) -> bool:
+        """Whether a check that the platform failed may be begun once more."""
+        return check.attempt < self._max_attempts
+
+    async def requeue(self, check: ClaimCheck) -> ClaimCheck | None:
+        """Decide what becomes of a check whose holder died; None when it has moved on."""
+        if check.cancel_requested:
+            return await self.settle(check, ClaimState.CANCELLED, Reason.CANCELLED, _CHECK_CANCELLED)
+        if not self.may_retry(check):
+            message = f"The runner stopped {check.attempt} times without a result; ask the operator."
+            return await self.settle(check, ClaimState.FAILED, Reason.PLATFORM_ERROR, message)
+        again = ClaimCheckStart(check_id=check.id, device=check.device)
+        return await self.queue.settle(check.id, check.state, ClaimState.QUEUED, _CHECK_AFRESH, [again])
+
+    async def settle(
+        self, check: ClaimCheck, target: ClaimState, reason: Reason, message: str
+    ) -> ClaimCheck | None:
+        """End a check that nobody holds and tell it; None when it has moved on."""
+        changes = {"reason": reason, "message": message, "finished_at": utcnow()}
+        return await self.queue.settle(check.id, check.state, target, changes, [_checked(check, target)])
+
+    async def expire_overdue(self) -> list[ClaimCheck]:
+        """End the checks that waited for too long; return them."""
+        message = "No runner was free before the check expired; ask for it again."
+        overdue = {"state": ClaimState.QUEUED, "expires_at": {"$lt": utcnow()}}
+        checks = await self._checks.find(overdue, (("created_at", 1),), _OVERDUE)
+        ended = [await self.settle(c, ClaimState.EXPIRED, Reason.EXPIRED, message) for c in checks]
+        return [check for check in ended if check is not None]
+
+    async def cancel(self, check_id: str) -> ClaimCheck | None:
+        """Cancel a waiting check, or write down that a working one shall end; None when it is over.
+
+        The check that comes back is either cancelled or has `cancel_requested`. Raises NotFound.
+        """
+        await self.accept(check_id)
+        for _ in range(3):  # it may begin, or return to the queue, between the two looks
+            check = await self._checks.get(check_id)
+            if CLAIM_CHECK.is_final(check.state):
+                return None
+            if check.state is ClaimState.QUEUED:
+                done = await self.settle(check, ClaimState.CANCELLED, Reason.CANCELLED, _CHECK_CANCELLED)
+            else:
+                working = {"_id": check_id, "state": {"$in": sorted(CLAIM_CHECK.active)}}
+                done = await self._checks.update(working, {"cancel_requested": True, "updated_at": utcnow()})
+            if done is not None:
+                return done
+        raise Conflict(f"check {check_id} keeps changing; try again")
+
+    async def unfinished_of_link(self, link_id: str) -> list[str]:
+        """Return the checks of a link that wait or work."""
+        requests = [request async for request in self._requests.each({"link_id": link_id}, _BATCH)]
+        over: set[str] = set()
+        for start in range(0, len(requests), _BATCH):
+            ids = [request.id for request in requests[start : start + _BATCH]]
+            known = await self._checks.find({"_id": {"$in": ids}}, limit=_BATCH)
+            over |= {check.id for check in known if check.state not in _OPEN_CHECKS}
+        return [request.id for request in requests if request.id not in over]
+
+
+def _checked(check: ClaimCheck, state: ClaimState) -> Message:
+    return ClaimChecked(
+        check_id=check.id,
+        version_id=check.version_id,
+        claim=check.claim_name,
+        state=state,
+        own_inputs=check.own_inputs,
+    )
+
+
+def _tally(check: ClaimCheck, state: ClaimState, reason: Reason | None) -> str:
+    """Return what a check counts as: verdicts on the claim's own dataset that were the command's doing."""
+    counts = state in VERDICTS and not check.own_inputs and reason is not Reason.PLATFORM_ERROR
+    return f"{check.claim_name}:{state.value}" if counts else ""

@@ -40,6 +40,11 @@ class RunnerSettings(BaseSettings):
     slots: int = Field(
         default_factory=lambda: max(2, cpu_count()), ge=1, description="Runs that are worked on at a time."
     )
+    claim_slots: int = Field(
+        default=1,
+        ge=0,
+        description="Checks of claims that are worked on at a time, beside the runs; 0 takes none.",
+    )
     memory_bytes: int = Field(
         default_factory=memory_bytes,
         gt=0,

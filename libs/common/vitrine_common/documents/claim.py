@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel
 
 from vitrine_common.documents.base import Document, Index, WorkDocument
+from vitrine_common.documents.run import Conditions
 from vitrine_common.states import ClaimState, Reason
 
 
@@ -91,6 +92,7 @@ class ClaimCheck(WorkDocument):
     claim_name: str
     link_id: str | None = None
     device: Literal["cpu", "gpu"] = "cpu"
+    own_inputs: int = 0
     expires_at: datetime
     state: ClaimState = ClaimState.QUEUED
     reason: Reason | None = None
@@ -102,6 +104,7 @@ class ClaimCheck(WorkDocument):
     measured: float | None = None
     spread: float | None = None
     peak_memory_bytes: int | None = None
+    conditions: Conditions | None = None
     runner: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

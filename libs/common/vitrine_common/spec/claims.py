@@ -138,8 +138,8 @@ class Extension(Section):
     )
     """Suffixes that are taken, such as `.png`; without them any file."""
     label: str | None = Field(default=None, min_length=1, max_length=100)
-    """What is asked for each file, such as `The digit that it shows`; the answers are written to
-    `labels.json` beside the files, by file name."""
+    """What is asked for each file, such as `The digit that it shows`. `own.json` beside the files says for
+    each file's name what was answered, or null."""
 
 
 class Claim(Section):
