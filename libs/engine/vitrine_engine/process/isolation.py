@@ -36,6 +36,28 @@ WARNINGS = {
     "copy": "Bundles are copied for every run, because the kernel refuses an overlay or an id-mapped mount "
     "here: large models start slowly and count twice as memory. Linux 5.19 or newer is needed.",
 }
+NO_USER_NAMESPACES = (
+    "nobody may make user namespaces here. In a container, start it with the system-call filter "
+    "infra/compose/seccomp-sandbox.json; on the host, look at the sysctls user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+)
+WAYS_OUT = {
+    "mount proc": (
+        "parts of /proc are covered in this container, and then the kernel gives nobody a fresh one: "
+        "start it with security_opt systempaths=unconfined"
+    ),
+    "Permission denied": (
+        "a security module forbids it; under AppArmor start the container with security_opt "
+        "apparmor:unconfined"
+    ),
+    "namespace": NO_USER_NAMESPACES,
+    "unshare user ns": NO_USER_NAMESPACES,
+    "Operation not permitted": (
+        "a system call is filtered that sandboxes need: start the container with "
+        "infra/compose/seccomp-sandbox.json"
+    ),
+}
+"""Signs in the launcher's words that something is missing on this machine, and what the operator does then."""
 
 
 async def probe(engine: ProcessEngine, cgroups: Cgroups, *, as_root: bool) -> Isolation:
@@ -75,7 +97,10 @@ async def _look(engine: ProcessEngine) -> str:
     with tempfile.TemporaryDirectory(prefix="vitrine-probe-") as directory:
         bundle = Path(directory)
         spec = SandboxSpec(id=f"probe-{secrets.token_hex(4)}", bundle=bundle, limits=Limits(wall_seconds=30))
-        sandbox = await engine.start(spec)
+        try:
+            sandbox = await engine.start(spec)
+        except StartError as error:
+            raise StartError(f"{error}{way_out(str(error))}") from error
         said = {"stdout": b"", "stderr": b""}
         try:
             await sandbox.load(ScriptModel())
@@ -89,6 +114,11 @@ async def _look(engine: ProcessEngine) -> str:
         finally:
             await sandbox.stop()
     return said["stdout"].decode(errors="replace")
+
+
+def way_out(message: str) -> str:
+    """Return what to do about a sandbox that did not start, to be put behind the reason; empty if unknown."""
+    return next((f" ({advice})" for sign, advice in WAYS_OUT.items() if sign in message), "")
 
 
 def _is_own(entry: str, seen: str) -> bool:
