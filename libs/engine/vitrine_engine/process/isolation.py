@@ -57,7 +57,7 @@ WAYS_OUT = {
         "infra/compose/seccomp-sandbox.json"
     ),
 }
-"""Signs in the launcher's words that something is missing on this machine, and what the operator does then."""
+"""Signs in the launcher's words that something is missing here, and what the operator does then."""
 
 
 async def probe(engine: ProcessEngine, cgroups: Cgroups, *, as_root: bool) -> Isolation:
