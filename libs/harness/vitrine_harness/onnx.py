@@ -1,7 +1,7 @@
 """Serving an ONNX model: declared inputs to tensors, one session, tensors to declared outputs.
 
-No user code exists here, but the model file is the author's and its parser is large: every capability
-is dropped and system calls are filtered before the packages of the environment are imported.
+No user code exists here, but the model file is the author's and its parser is large: whoever calls `load` has
+dropped every capability and filtered system calls, before the packages of the environment are imported.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vitrine_harness import images, results, run, system, tensors
+from vitrine_harness import images, results, tensors
 from vitrine_harness.frames import CHUNK, Channel
-from vitrine_harness.workspace import BUNDLE, PLAIN
+from vitrine_harness.workspace import BUNDLE
 
 Serve = Callable[[Channel], None]
 
@@ -27,8 +27,6 @@ def load(channel: Channel, setup: dict[str, Any]) -> Serve | None:
         return None
     request, _ = frame
     started = time.monotonic()
-    system.mount("tmpfs", "/tmp", "tmpfs", PLAIN, f"size={setup['disk_bytes']},mode=1777")
-    run.confine()
     try:
         model = OnnxServer(request, setup)
     except _NoModelError as error:

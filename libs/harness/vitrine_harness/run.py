@@ -12,11 +12,12 @@ import errno
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 from vitrine_harness import outputs, seccomp, system
 from vitrine_harness.frames import CHUNK, Channel, FrameError
 from vitrine_harness.program import CannotExecute, Ending, Program, explain
-from vitrine_harness.workspace import WORK, Workspace, environment
+from vitrine_harness.workspace import PLAIN, WORK, Workspace, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def isolate(sock: socket.socket, setup: dict[str, Any], *, overlay: bool) -> int
     child = os.fork()
     if child == 0:
         try:
-            _serve(Channel(sock), setup, overlay=overlay)
+            # As init of its namespace, this process can only be signalled from inside through handlers.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            system.die_with_parent()
+            serve(Channel(sock), setup, lambda: _private(setup, overlay=overlay))
         finally:
             os._exit(0)
     sock.close()
@@ -47,15 +51,17 @@ def isolate(sock: socket.socket, setup: dict[str, Any], *, overlay: bool) -> int
     return 0
 
 
-def _serve(channel: Channel, setup: dict[str, Any], *, overlay: bool) -> None:
-    # As init of its namespace, this process can only be signalled from inside through handlers.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    system.die_with_parent()
+def _private(setup: dict[str, Any], *, overlay: bool) -> Workspace:
+    workspace = Workspace(setup["disk_bytes"], overlay=overlay)
+    system.loopback_up()
+    confine()
+    return workspace
+
+
+def serve(channel: Channel, setup: dict[str, Any], make_workspace: Callable[[], Workspace]) -> None:
+    """Do one run in the workspace that is made for it, and report its end."""
     try:
-        workspace = Workspace(setup["disk_bytes"], overlay=overlay)
-        system.loopback_up()
-        confine()
-        Run(channel, setup, workspace).serve()
+        Run(channel, setup, make_workspace()).serve()
     except Refused as refusal:
         channel.send(_end(refusal.reason, str(refusal)))
         # The engine may still be sending; closing now would cut it off before it reads this end.
@@ -72,9 +78,20 @@ def confine() -> None:
     system.drop_privileges()
     system.hide()
     system.die_with_parent()
+    filter_calls()
+
+
+def filter_calls() -> None:
+    """Filter the system calls of this process and its children, where the architecture has a table."""
     program = seccomp.tenant_filter(system.machine())
     if program is not None:
         system.install_filter(program)
+
+
+def prepare_model(setup: dict[str, Any]) -> None:
+    """Confine the process that will serve a loaded model, with a private `/tmp`."""
+    system.mount("tmpfs", "/tmp", "tmpfs", PLAIN, f"size={setup['disk_bytes']},mode=1777")
+    confine()
 
 
 def _end(reason: str | None, message: str, *, truncated: bool = False) -> dict[str, Any]:
@@ -234,4 +251,4 @@ class Run:
             self.channel.send({"is": "file_end", "whole": whole})
 
 
-__all__ = ["FrameError", "Refused", "confine", "isolate"]
+__all__ = ["FrameError", "Refused", "filter_calls", "isolate", "prepare_model", "serve"]

@@ -73,6 +73,7 @@ class Supervisor:
         # Imported here: a script model's sandbox has no use for it.
         from vitrine_harness import onnx
 
+        run.prepare_model(self.setup)
         with sock:
             self.serve_model = onnx.load(Channel(sock), self.setup)
 

@@ -106,6 +106,15 @@ def drop_privileges() -> None:
     _check(_libc.capset(header, bytes(24)), "capset")
 
 
+def require_no_privileges() -> None:
+    """Check that this process has no capability and can get none; raises `OSError` naming what it has."""
+    with open("/proc/self/status") as stream:
+        status = dict(line.rstrip().split(":\t", 1) for line in stream if ":\t" in line)
+    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb") if int(status[name], 16)]
+    if held or status["NoNewPrivs"] != "1" or os.getuid() == 0:
+        raise OSError(f"this process may still gain privileges: {', '.join(held) or 'new ones, or root'}")
+
+
 def become(uid: int, gid: int) -> None:
     """Change to another user of the host for good."""
     os.setgroups([])

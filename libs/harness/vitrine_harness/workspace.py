@@ -48,9 +48,12 @@ class Workspace:
         return True
 
     def _copy(self, options: str) -> str:
+        system.mount("tmpfs", WORK, "tmpfs", PLAIN, options)
+        return self._copy_bundle()
+
+    def _copy_bundle(self) -> str:
         import shutil
 
-        system.mount("tmpfs", WORK, "tmpfs", PLAIN, options)
         shutil.copytree(BUNDLE, WORK, symlinks=True, dirs_exist_ok=True)
         for directory, _, names in os.walk(WORK):
             for name in names:
@@ -83,6 +86,16 @@ class Workspace:
         """Whether a write of one more page would fail."""
         found = [os.statvfs(path) for path in (WORK, "/tmp")]
         return any(item.f_bfree == 0 or item.f_ffree == 0 for item in found)
+
+
+class ContainerWorkspace(Workspace):
+    """The same in a container, whose runtime has made the mounts: what is left is to fill them."""
+
+    def __init__(self) -> None:
+        os.mkfifo(METRICS, 0o600)
+        self._upper = None
+        self._known = {}
+        self.mode = self._copy_bundle()
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:
