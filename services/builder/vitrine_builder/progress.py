@@ -6,7 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-StepName = Literal["queued", "resolve", "download", "unpack", "compile", "done", "failed"]
+StepName = Literal[
+    "queued",
+    "resolve",
+    "system",
+    "download",
+    "unpack",
+    "compile",
+    "assemble",
+    "load",
+    "push",
+    "done",
+    "failed",
+]
 
 
 @dataclass(frozen=True)

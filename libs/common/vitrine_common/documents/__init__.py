@@ -3,7 +3,7 @@
 from vitrine_common.documents.account import ApiToken, Invite, Scope, Session, User
 from vitrine_common.documents.audit import AuditEntry
 from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
-from vitrine_common.documents.build import Build, Environment
+from vitrine_common.documents.build import Build, Environment, EnvironmentLayer
 from vitrine_common.documents.claim import CheckDataset, ClaimCheck, ClaimCheckRequest, OwnInput, Repeat
 from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
@@ -64,6 +64,7 @@ __all__ = [
     "DatasetVersion",
     "Document",
     "Environment",
+    "EnvironmentLayer",
     "Index",
     "InputSummary",
     "Invite",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel
 
 from vitrine_common.documents.base import Index, Leased, WorkDocument
 from vitrine_common.documents.model import BuildProblem
@@ -30,8 +32,31 @@ class Build(WorkDocument):
     finished_at: datetime | None = None
 
 
+class EnvironmentLayer(BaseModel):
+    """One layer of an environment's image, from the bottom up.
+
+    Attributes:
+        diff_id: digest of the layer as an uncompressed tar, as image formats name it.
+        size_bytes: of that tar.
+        kind: the base, system packages, wheels, or what every environment has (`meta`).
+        packages: `name==version` of what is in it, where it holds wheels.
+        reused: it existed before the build that made this environment.
+    """
+
+    diff_id: str
+    size_bytes: int
+    kind: Literal["base", "system", "wheels", "meta"]
+    packages: list[str] = []
+    reused: bool = False
+
+
 class Environment(Leased):
-    """An environment that exists; `_id` is its digest. `lock` is the requirements text with hashes."""
+    """An environment that exists; `_id` is its digest. `lock` is the requirements text with hashes.
+
+    `image_digest` (of the OCI config, so the image's id), `base_digest` and `layers` are there once an
+    image was assembled; they are written with `ready_at`, or when a later build asks for the image.
+    `system` are its Debian packages as `name=version`, `system_digest` names the layer that holds them.
+    """
 
     COLLECTION: ClassVar[str] = "environments"
     WRITER: ClassVar[str] = "builder"
@@ -41,3 +66,8 @@ class Environment(Leased):
     python: str
     size_bytes: int = 0
     ready_at: datetime | None = None
+    image_digest: str | None = None
+    base_digest: str | None = None
+    layers: list[EnvironmentLayer] = []
+    system_digest: str | None = None
+    system: list[str] = []

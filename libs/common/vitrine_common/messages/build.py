@@ -16,6 +16,7 @@ class EnvironmentRequest(BaseModel):
     `requirements` is a list in its place; `preset` names a list that the platform keeps, for models
     that bring no requirements of their own. At most one is set, none for an environment with nothing
     but Python. `extras` are optional lists of the file; `refresh` forgets what the index said before.
+    `system` are Debian packages beside them, `system_file_digest` the bytes of a file with more of them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +28,9 @@ class EnvironmentRequest(BaseModel):
     requirements: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     preset: Literal["onnx"] | None = None
+    system: tuple[str, ...] = ()
+    system_file_digest: str | None = None
+    system_file_name: str = "packages.txt"
     refresh: bool = False
 
 
@@ -63,7 +67,19 @@ class BuildProgress(Progress):
     TYPE: ClassVar[str] = "build.progress"
 
     build_id: str
-    step: Literal["queued", "resolve", "download", "unpack", "compile", "done", "failed"]
+    step: Literal[
+        "queued",
+        "resolve",
+        "system",
+        "download",
+        "unpack",
+        "compile",
+        "assemble",
+        "load",
+        "push",
+        "done",
+        "failed",
+    ]
     message: str = ""
     done: int | None = None
     total: int | None = None

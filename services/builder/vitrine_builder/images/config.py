@@ -1,0 +1,94 @@
+"""The OCI image configuration of an environment, and the parts that make it up.
+
+Source: OCI image specification 1.1, `config.md` and `manifest.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vitrine_common.digests import sha256_bytes
+
+EPOCH = "1970-01-01T00:00:00Z"
+LABEL = "dev.vitrine."
+Kind = Literal["base", "system", "wheels", "meta"]
+
+
+@dataclass(frozen=True)
+class ImageLayer:
+    """One layer of an image: an uncompressed tar that can be streamed as often as somebody needs it.
+
+    Attributes:
+        diff_id: `sha256:…` of the tar.
+        size: its bytes.
+        packages: `name==version` of what is in it.
+        reused: it was there before the build that asks.
+        chunks: streams the tar; raises BuildFailure where it cannot.
+    """
+
+    diff_id: str
+    size: int
+    kind: Kind
+    packages: tuple[str, ...] = ()
+    reused: bool = False
+    chunks: Callable[[], Iterator[bytes]] = field(default=lambda: iter(()), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """What every environment's image stands on.
+
+    Attributes:
+        digest: names the base: of its manifest, or of its root file system's tar.
+        layers: from the bottom up; at most `MOST_BASE_LAYERS`.
+        settings: its own `config` (variables, entry point), passed on.
+        architecture: as OCI names it.
+    """
+
+    digest: str
+    layers: tuple[ImageLayer, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    architecture: str = "amd64"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An assembled image. `digest` is that of `config`, which is the image's id in a Docker daemon."""
+
+    environment: str
+    config: bytes
+    layers: tuple[ImageLayer, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the configuration."""
+        return sha256_bytes(self.config)
+
+
+def assemble_image(
+    environment: str, base: BaseImage, layers: Sequence[ImageLayer], labels: Mapping[str, str]
+) -> Image:
+    """Return the image of `environment`: `base` with `layers` on it, bottom up."""
+    everything = (*base.layers, *layers)
+    return Image(environment, config_bytes(base, everything, labels), everything)
+
+
+def config_bytes(base: BaseImage, layers: Sequence[ImageLayer], labels: Mapping[str, str]) -> bytes:
+    """Return the configuration as canonical JSON; nothing in it tells when or by whom it was made."""
+    settings = dict(base.settings)
+    settings["Labels"] = {LABEL + key: value for key, value in sorted(labels.items())}
+    variables = [item for item in settings.get("Env") or [] if not item.startswith("PATH=")]
+    settings["Env"] = ["PATH=/env/bin:/usr/local/bin:/usr/bin:/bin", *variables]
+    settings.pop("Image", None)
+    document = {
+        "architecture": base.architecture,
+        "config": settings,
+        "created": EPOCH,
+        "history": [{"created": EPOCH, "created_by": f"vitrine {layer.kind}"} for layer in layers],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
