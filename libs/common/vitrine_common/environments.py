@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from vitrine_common import messages, spec
 from vitrine_common.bundle import Manifest
 from vitrine_common.errors import Invalid
@@ -12,6 +15,17 @@ def build_request(wanted: spec.EnvironmentRequest, manifest: Manifest) -> messag
 
     Raises Invalid when the bundle has no such requirements file.
     """
+    request = _python_packages(wanted, manifest).model_copy(update={"system": wanted.system})
+    if wanted.system_file is None:
+        return request
+    update = {
+        "system_file_digest": _file_digest(manifest, wanted.system_file),
+        "system_file_name": wanted.system_file,
+    }
+    return request.model_copy(update=update)
+
+
+def _python_packages(wanted: spec.EnvironmentRequest, manifest: Manifest) -> messages.EnvironmentRequest:
     if wanted.requirements_file is None:
         return messages.EnvironmentRequest(
             python=wanted.python,
@@ -19,14 +33,36 @@ def build_request(wanted: spec.EnvironmentRequest, manifest: Manifest) -> messag
             requirements=wanted.requirements,
             requirements_name="package.requirements",
         )
-    entry = manifest.entry(wanted.requirements_file)
-    if entry is None:
-        raise Invalid(
-            f"the bundle has no requirements file {wanted.requirements_file}; add it, or correct its name"
-        )
     return messages.EnvironmentRequest(
         python=wanted.python,
-        requirements_digest=entry.digest,
+        requirements_digest=_file_digest(manifest, wanted.requirements_file),
         requirements_name=wanted.requirements_file,
         extras=wanted.extras,
     )
+
+
+def _file_digest(manifest: Manifest, path: str) -> str:
+    entry = manifest.entry(path)
+    if entry is None:
+        raise Invalid(f"the bundle has no requirements file {path}; add it, or correct its name")
+    return entry.digest
+
+
+def system_root(environments: Path, environment: Path) -> Path | None:
+    """Return the root file system that the builder made for `environment`; None where it needs no own one.
+
+    `environments` is the folder of all of them. Raises Invalid when the root that it needs is not there.
+    """
+    try:
+        digest = json.loads((environment / "environment.json").read_bytes()).get("system")
+    except FileNotFoundError:
+        return None
+    if digest is None:
+        return None
+    root = environments / ".builder" / "system" / str(digest).removeprefix("sha256:") / "rootfs"
+    if not root.is_dir():
+        raise Invalid(
+            f"The system packages {digest} are not on this host ({root}); builder and runner must share "
+            "VITRINE_ENVIRONMENTS_DIR."
+        )
+    return root

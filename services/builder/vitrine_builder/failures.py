@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from packaging.utils import canonicalize_name
+
 from vitrine_builder.requirements import RequirementsError
 
 LOG_TAIL_LINES = 40
@@ -24,11 +26,13 @@ class FailureReason(StrEnum):
     NO_SUCH_PACKAGE = "no_such_package"
     NO_SUCH_VERSION = "no_such_version"
     NO_WHEEL = "no_wheel"
+    SOURCE_BUILD = "source_build"
     CONFLICT = "conflict"
     INDEX_UNREACHABLE = "index_unreachable"
     DISK_FULL = "disk_full"
     HASH_MISMATCH = "hash_mismatch"
     INVALID_REQUIREMENTS = "invalid_requirements"
+    INSTALL_FAILED = "install_failed"
     TIMEOUT = "timeout"
     INTERNAL = "internal"
 
@@ -51,16 +55,23 @@ class BuildFailure(Exception):
         sentence: what happened and what to do, for a person.
         culprit: the requirement at fault, as `name` or `name==version`, where one is known.
         log: the end of the resolver's or installer's log, without addresses or credentials.
+        parties: other requirements that have a part in it, nearest first.
     """
 
     def __init__(
-        self, reason: FailureReason, sentence: str, culprit: str | None = None, log: tuple[str, ...] = ()
+        self,
+        reason: FailureReason,
+        sentence: str,
+        culprit: str | None = None,
+        log: tuple[str, ...] = (),
+        parties: tuple[str, ...] = (),
     ) -> None:
         super().__init__(sentence)
         self.reason = reason
         self.sentence = sentence
         self.culprit = culprit
         self.log = log
+        self.parties = parties
 
 
 @contextlib.contextmanager
@@ -93,7 +104,8 @@ def explain(log: str, returncode: int = 1) -> BuildFailure:
     for rule in _RULES:
         if match := rule.pattern.search(flat):
             culprit = rule.culprit(match)
-            return BuildFailure(rule.reason, rule.sentence.format(*match.groups("")), culprit, tail)
+            sentence = rule.sentence.format(*match.groups(""))
+            return BuildFailure(rule.reason, sentence, culprit, tail, _parties(flat))
     return BuildFailure(
         FailureReason.INTERNAL,
         "The package installer failed in a way that the platform does not know; its log tells more.",
@@ -102,6 +114,18 @@ def explain(log: str, returncode: int = 1) -> BuildFailure:
     )
 
 
+def package_of(requirement: str | None) -> str:
+    """Return the name (PEP 503) of the package that `requirement` names, "" for none."""
+    match = re.match(r"[A-Za-z0-9][\w.-]*", requirement or "")
+    return canonicalize_name(match[0]) if match else ""
+
+
+def _parties(flat: str) -> tuple[str, ...]:
+    """Return the packages that uv's story says somebody requires, in its order."""
+    return tuple(dict.fromkeys(_PARTY.findall(flat)))
+
+
+_PARTY = re.compile(r"(?:you require|Because|because) ([A-Za-z0-9][\w.-]*)")
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s`'\")>,]+", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w/.])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 
@@ -135,7 +159,7 @@ _WHEEL_SENTENCE = (
     "`{0}` has no wheel for Python 3.11 on this platform; the platform installs wheels only. "
     "Name another version of it, or put its source into the bundle."
 )
-_INDEX_SENTENCE = "The package index cannot be reached; try again later or tell the operator of the platform."
+INDEX_SENTENCE = "The package index cannot be reached; try again later or tell the operator of the platform."
 _CREDENTIALS_SENTENCE = (
     "The package index refuses the platform's credentials; tell the operator of the platform."
 )
@@ -166,7 +190,7 @@ _RULES = (
         r"Failed to fetch|error sending request|dns error|Connection refused|operation timed out"
         r"|Failed to read `--find-links`|Network connectivity is disabled|request or response body error",
         FailureReason.INDEX_UNREACHABLE,
-        _INDEX_SENTENCE,
+        INDEX_SENTENCE,
         None,
     ),
     _rule(

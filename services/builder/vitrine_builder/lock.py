@@ -23,13 +23,16 @@ class Target:
 class LockedPackage:
     """One package: name (PEP 503), version, and the hashes `sha256:…` of the wheels that may be used.
 
-    `size` is the download's bytes, where the index tells; it takes no part in digests.
+    `size` is the download's bytes, where the index tells; it takes no part in digests. `source` is the hash
+    of the source distribution that the wheel was built from here, and then stands among the hashes too, so
+    that the lock can be installed elsewhere.
     """
 
     name: str
     version: str
     hashes: tuple[str, ...]
     size: int | None = field(default=None, compare=False)
+    source: str | None = None
 
     @property
     def text(self) -> str:
@@ -38,10 +41,26 @@ class LockedPackage:
 
 
 @dataclass(frozen=True)
+class SystemLock:
+    """Debian packages below the wheels. `digest` names them and the base that they are installed on.
+
+    `packages` are `name=version`, what they depend on included.
+    """
+
+    digest: str
+    base: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Lock:
-    """Packages in the order of their names. `digest` names them, whatever index they came from."""
+    """Packages in the order of their names. `digest` names them, whatever index they came from.
+
+    `system` are the Debian packages below them; None where the environment needs no root of its own.
+    """
 
     packages: tuple[LockedPackage, ...]
+    system: SystemLock | None = None
     text: str = field(init=False)
     digest: str = field(init=False)
 
@@ -64,7 +83,13 @@ class Lock:
         """
         return cls(
             tuple(
-                LockedPackage(entry["name"], entry["version"], tuple(entry["hashes"]), entry.get("size"))
+                LockedPackage(
+                    entry["name"],
+                    entry["version"],
+                    tuple(entry["hashes"]),
+                    entry.get("size"),
+                    entry.get("source"),
+                )
                 for entry in packages
             )
         )
@@ -72,9 +97,13 @@ class Lock:
 
 def environment_digest(lock: Lock, target: Target) -> str:
     """Return the name of the environment that `lock` makes on `target`: equal anywhere."""
-    return digest_of_json(
-        {"format": FORMAT_VERSION, "lock": lock.digest, "python": target.python, "platform": target.platform}
-    )
+    parts = {
+        "format": FORMAT_VERSION,
+        "lock": lock.digest,
+        "python": target.python,
+        "platform": target.platform,
+    }
+    return digest_of_json(parts if lock.system is None else {**parts, "system": lock.system.digest})
 
 
 def layer_digest(package: LockedPackage, target: Target) -> str:

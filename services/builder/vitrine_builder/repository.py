@@ -128,6 +128,8 @@ class Environments:
 
 
 def _describe(digest: str, lock: Lock, target: Target, **more: Any) -> Environment:
+    if lock.system is not None:
+        more |= {"system_digest": lock.system.digest, "system": list(lock.system.packages)}
     return Environment(id=digest, lock=lock.text, packages=len(lock.packages), python=target.python, **more)
 
 

@@ -120,7 +120,7 @@ def test_input_types_of_later_versions_are_refused_by_name(kind: str) -> None:
         ("onnx: .", "onnx", "directory itself"),
         ("onnx: 5", "onnx", "must be text"),
         ("onnx: m.onnx\npackage: {requirements_file: a/../../b}", "package.requirements_file", "leaves"),
-        ("onnx: m.onnx\npackage: {type: apt}", "package", "type: pip"),
+        ("onnx: m.onnx\npackage: {system: [libgl1-]}", "package.system[0]", "libgl1-"),
         ("onnx: m.onnx\npackage: {requirements_file: r.txt, requirements: [six]}", "package", "keep one"),
         ("onnx: m.onnx\nlanguage: python-3.9", "language", "python-3.11"),
         ("onnx: m.onnx\nlanguage: r", "language", "python-3.11"),

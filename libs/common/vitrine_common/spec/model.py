@@ -5,6 +5,7 @@ it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `resources`, `scalin
 `model_card`) extend it.
 """
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -84,13 +85,6 @@ class Spec(Section):
             raise ValueError(f"`{value}` is not to be had on this platform; write `{LANGUAGE}`")
         return value
 
-    @field_validator("package")
-    @classmethod
-    def _can_be_installed(cls, value: Package) -> Package:
-        if value.type == "apt":
-            raise ValueError("`type: apt` cannot be installed today; write `type: pip` and list wheels")
-        return value
-
     @model_validator(mode="after")
     def _runs(self) -> Self:
         if self.onnx is not None and self.model is not None:
@@ -137,26 +131,25 @@ class Spec(Section):
     def environment_request(self) -> EnvironmentRequest:
         """Return the packages that runs need."""
         own = self.package
-        bare = own.requirements_file is None and own.requirements is None
+        bare = own.type == "apt" or (own.requirements_file is None and own.requirements is None)
         preset: Literal["onnx"] | None = "onnx" if self.kind() is ModelKind.ONNX and bare else None
         return self._packages(own.requirements_file, preset)
 
     def train_environment_request(self) -> EnvironmentRequest:
         """Return the packages that the training needs; without a list of its own, those of `package`."""
         own = self.train.requirements_file if self.train else None
-        if own is not None:
-            return EnvironmentRequest(self.language.removeprefix("python-"), "pip", own, None)
-        return self._packages(self.package.requirements_file, None)
+        wanted = self._packages(self.package.requirements_file, None)
+        return wanted if own is None else replace(wanted, requirements_file=own, requirements=(), extras=())
 
     def _packages(self, file: str | None, preset: Literal["onnx"] | None) -> EnvironmentRequest:
-        return EnvironmentRequest(
-            self.language.removeprefix("python-"),
-            "pip",
-            file,
-            preset,
-            tuple(self.package.requirements or ()),
-            tuple(self.package.extras),
-        )
+        python = self.language.removeprefix("python-")
+        listed, system = tuple(self.package.requirements or ()), tuple(self.package.system)
+        if self.package.type == "apt":
+            return EnvironmentRequest(
+                python, "pip", None, preset, system=(*system, *listed), system_file=file
+            )
+        extras = tuple(self.package.extras)
+        return EnvironmentRequest(python, "pip", file, preset, listed, extras, system)
 
     def warnings(self) -> list[str]:
         """Return what the author should know although the file is accepted."""

@@ -36,3 +36,7 @@ class EnvironmentRequest:
     preset: Literal["onnx"] | None
     requirements: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
+    """Debian packages, as `name` or `name=version`."""
+    system_file: str | None = None
+    """A path in the bundle with more of them."""

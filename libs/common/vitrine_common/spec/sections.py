@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vitrine_common.debian import PackageListError, check_package
 from vitrine_common.paths import DirectoryPath, FilePath, PathPattern
 from vitrine_common.spec.base import Section
 from vitrine_common.spec.quantities import Duration, Size
@@ -38,6 +39,16 @@ Command = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_c
 
 
 RequirementText = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _checked_package(text: str) -> str:
+    try:
+        return check_package(text)
+    except PackageListError as error:
+        raise ValueError(str(error)) from None
+
+
+SystemPackage = Annotated[str, Field(max_length=200), AfterValidator(_checked_package)]
 
 
 class ScriptInput(Section):
@@ -85,13 +96,15 @@ class Package(Section):
     """The packages that the model needs."""
 
     type: Literal["pip", "conda", "apt"] = "pip"
-    """Package manager; conda with a plain requirements file is installed with pip."""
+    """Package manager: `apt` takes the file or list as names of Debian packages."""
     requirements_file: FilePath | None = None
     """File that lists the packages: `requirements.txt`, `pyproject.toml`, `uv.lock` or `environment.yml`."""
     requirements: list[RequirementText] | None = Field(default=None, max_length=1000)
     """The packages themselves, as `[numpy==2.4, pandas]`, in place of a file."""
     extras: list[str] = Field(default_factory=list, max_length=20)
     """Optional lists of a `pyproject.toml` or `uv.lock` that are installed too."""
+    system: list[SystemPackage] = Field(default_factory=list, max_length=200)
+    """Debian packages beside them, as `[r-base-core, libgl1]`; a version is written `name=1.2-3`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -103,6 +116,9 @@ class Package(Section):
     def _file_or_list(self) -> Self:
         if self.requirements_file is not None and self.requirements is not None:
             raise ValueError("has both `requirements_file` and `requirements`; keep one of them")
+        if self.type == "apt":
+            for name in self.requirements or ():
+                _checked_package(name)
         return self
 
 
