@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from vitrine_engine.events import Metric, OutputTensor, Progress, Reason, Tensor
-from vitrine_engine.protocol import Limits, RunRequest
+from vitrine_engine.protocol import Limits, RunRequest, SandboxSpec, StartError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 MAX_PATH = 4096
@@ -152,3 +152,18 @@ def check_limits(limits: Limits) -> None:
             raise ValueError(f"limits.{field} must be at least {bound}")
     if not 0 < limits.cpus < math.inf or not 0 < limits.wall_seconds < math.inf:
         raise ValueError("limits.cpus and limits.wall_seconds must be positive numbers")
+
+
+def check_spec(spec: SandboxSpec) -> None:
+    """Refuse a malformed spec with `ValueError`, and one whose directories are missing with `StartError`."""
+    if not NAME.match(spec.id):
+        raise ValueError(f"sandbox id {spec.id!r}: use up to 64 letters, digits, _ and -")
+    if spec.max_runs < 1:
+        raise ValueError("max_runs must be at least 1")
+    check_limits(spec.limits)
+    for field, path in (("environment", spec.environment), ("bundle", spec.bundle)):
+        if path is not None and not path.is_dir():
+            raise StartError(f"the {field} directory {path} does not exist")
+    for bind in spec.binds:
+        if not bind.source.exists():
+            raise StartError(f"{bind.source}, to be shown at {bind.target}, does not exist")

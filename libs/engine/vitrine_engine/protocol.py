@@ -1,7 +1,7 @@
 """The port behind which user code runs: what a service may ask of an engine, and what it gets back.
 
 An *engine* makes *sandboxes*. A sandbox holds one environment and one model, and serves *runs*. Every
-adapter (process, and later docker and kubernetes) passes the same behaviour suite
+adapter (process, docker) passes the same behaviour suite
 (`tests/contract/test_engine_*.py`), so a service never asks which one it was given.
 
 Life of a sandbox::
@@ -100,6 +100,9 @@ class SandboxSpec:
     """Unique among living sandboxes: letters, digits, `_`, `-`; at most 64 characters."""
     environment: Path | None = None
     """Host directory shown at `/env` (read-only, must be world-readable); None: bare Python."""
+    image: str | None = None
+    """Docker engine: the image that has this environment at `/env`. A daemon that lacks it is no error where
+    `environment` names a directory: then that is shown in the base image. Other engines ignore it."""
     bundle: Path | None = None
     """Host directory shown at `/bundle` (read-only, must be world-readable); None: an empty one."""
     limits: Limits = field(default_factory=Limits)

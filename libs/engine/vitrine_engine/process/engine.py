@@ -73,19 +73,9 @@ class ProcessEngine:
     def _check(self, spec: SandboxSpec) -> None:
         if self._closed:
             raise StartError("the engine has been closed")
-        if not checks.NAME.match(spec.id):
-            raise ValueError(f"sandbox id {spec.id!r}: use up to 64 letters, digits, _ and -")
+        checks.check_spec(spec)
         if spec.id in self._sandboxes or spec.id in self._starting:
             raise ValueError(f"sandbox {spec.id} is running already")
-        if spec.max_runs < 1:
-            raise ValueError("max_runs must be at least 1")
-        checks.check_limits(spec.limits)
-        for field, path in (("environment", spec.environment), ("bundle", spec.bundle)):
-            if path is not None and not path.is_dir():
-                raise StartError(f"the {field} directory {path} does not exist")
-        for bind in spec.binds:
-            if not bind.source.exists():
-                raise StartError(f"{bind.source}, to be shown at {bind.target}, does not exist")
 
     async def _launch(self, spec: SandboxSpec) -> ProcessSandbox:
         limits = spec.limits

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vitrine_engine.events import Finished, Log
+from vitrine_engine.looking import NAMESPACES, look_around, own_namespaces
 from vitrine_engine.process.cgroups import Cgroups
-from vitrine_engine.protocol import Isolation, Limits, RunRequest, SandboxSpec, ScriptModel, StartError
+from vitrine_engine.protocol import Isolation, StartError
 
 if TYPE_CHECKING:
     from vitrine_engine.process.engine import ProcessEngine
 
-NAMESPACES = {
-    "user": "user",
-    "mount": "mnt",
-    "pid": "pid",
-    "network": "net",
-    "ipc": "ipc",
-    "uts": "uts",
-    "cgroup": "cgroup",
-}
-LOOK = 'cat /proc/self/status /proc/mounts; for n in "$@"; do readlink /proc/self/ns/$n || :; done'
 WARNINGS = {
     "memory": "Memory is watched, not capped: a fast program can take much more before it is killed. "
     "Give the service a cgroup that it may write to (systemd: Delegate=yes).",
@@ -65,7 +51,7 @@ async def probe(engine: ProcessEngine, cgroups: Cgroups, *, as_root: bool) -> Is
     seen = await _look(engine)
     version: Literal["cgroup-v1", "cgroup-v2"] = "cgroup-v1" if cgroups.version == 1 else "cgroup-v2"
     has = cgroups.controllers
-    namespaces = tuple(name for name, entry in NAMESPACES.items() if _is_own(entry, seen))
+    namespaces = own_namespaces(seen)
     overlay = " /work overlay " in seen
     seccomp = "Seccomp:\t2" in seen
     warnings = {
@@ -93,34 +79,12 @@ async def probe(engine: ProcessEngine, cgroups: Cgroups, *, as_root: bool) -> Is
 
 
 async def _look(engine: ProcessEngine) -> str:
-    """Return status, mounts and namespaces as a program in a sandbox sees them of itself."""
-    with tempfile.TemporaryDirectory(prefix="vitrine-probe-") as directory:
-        bundle = Path(directory)
-        spec = SandboxSpec(id=f"probe-{secrets.token_hex(4)}", bundle=bundle, limits=Limits(wall_seconds=30))
-        try:
-            sandbox = await engine.start(spec)
-        except StartError as error:
-            raise StartError(f"{error}{way_out(str(error))}") from error
-        said = {"stdout": b"", "stderr": b""}
-        try:
-            await sandbox.load(ScriptModel())
-            request = RunRequest(id="look", argv=("/bin/sh", "-c", LOOK, "sh", *NAMESPACES.values()))
-            async with contextlib.aclosing(sandbox.run(request)) as events:
-                async for event in events:
-                    if isinstance(event, Log):
-                        said[event.stream] += event.data
-                    elif isinstance(event, Finished) and event.outcome.reason is not None:
-                        raise StartError(f"a sandbox starts but cannot run programs: {event.outcome.message}")
-        finally:
-            await sandbox.stop()
-    return said["stdout"].decode(errors="replace")
+    try:
+        return await look_around(engine)
+    except StartError as error:
+        raise StartError(f"{error}{way_out(str(error))}") from error
 
 
 def way_out(message: str) -> str:
     """Return what to do about a sandbox that did not start, to be put behind the reason; empty if unknown."""
     return next((f" ({advice})" for sign, advice in WAYS_OUT.items() if sign in message), "")
-
-
-def _is_own(entry: str, seen: str) -> bool:
-    own = Path(f"/proc/self/ns/{entry}").readlink()
-    return f"{entry}:[" in seen and str(own) not in seen
