@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from docker_daemon import DockerDaemon
 from vitrine_engine import (
     Engine,
     Finished,
@@ -37,6 +38,7 @@ from vitrine_engine import (
     SandboxSpec,
     ScriptModel,
 )
+from vitrine_engine.docker import DockerEngine
 from vitrine_engine.process import ProcessEngine
 
 MIB = 1 << 20
@@ -158,13 +160,18 @@ class Bench:
         return sandbox, await sandbox.load(OnnxModel(path="model.onnx", inputs=inputs, outputs=outputs))
 
 
-@pytest.fixture(scope="session", params=["process"])
+@pytest.fixture(scope="session", params=["process", "docker"])
 async def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Engine]:
     """Every engine in turn; an adapter joins the behaviour suite by joining this list."""
-    made: Mapping[str, Callable[[Path], Engine]] = {"process": ProcessEngine}
-    found = made[request.param](tmp_path_factory.mktemp("engine"))
+    directory = tmp_path_factory.mktemp("engine")
+    found: Engine
+    if request.param == "docker":
+        daemon: DockerDaemon = request.getfixturevalue("docker_daemon")
+        found = DockerEngine(directory, url=daemon.url, base_image=daemon.base_image)
+    else:
+        found = ProcessEngine(directory)
     yield found
     await found.aclose()
 
