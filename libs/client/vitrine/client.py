@@ -12,6 +12,7 @@ import httpx
 from vitrine import push as pushing
 from vitrine.config import Config, config_dir, load_config
 from vitrine.push import PushWatch
+from vitrine.receipts import Receipts
 from vitrine.references import LinkAddress, Reference, parse_link, parse_reference
 from vitrine.results import (
     Account,
@@ -70,6 +71,7 @@ class Client:
         self._store_client = store_client
         self._journal = journal or config_dir() / "uploads"
         self.runs_of_account = Runs(self._transport, "/runs")
+        self.receipts = Receipts(self._transport)
 
     def __enter__(self) -> Self:
         return self

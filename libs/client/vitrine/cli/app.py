@@ -14,6 +14,7 @@ from vitrine.cli import (
     init_command,
     model_commands,
     push_command,
+    receipt_commands,
     run_commands,
     share_commands,
     stack_commands,
@@ -60,6 +61,7 @@ for commands in (
     share_commands,
     model_commands,
     train_commands,
+    receipt_commands,
 ):
     commands.register(app)
 for found in app.registered_commands:
