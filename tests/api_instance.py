@@ -192,7 +192,13 @@ async def api(
     bus = nats_server(tmp_path_factory.mktemp("api-nats"))
     bus.start()
     platform = make_platform("api", platform_settings(f"nats://127.0.0.1:{bus.port}", mongo_url, s3_address))
-    settings = ApiSettings(port=free_port(), login_rate=10_000, run_rate=10_000, recheck_seconds=0.5)
+    settings = ApiSettings(
+        port=free_port(),
+        login_rate=10_000,
+        run_rate=10_000,
+        recheck_seconds=0.5,
+        signing_key_file=tmp_path_factory.mktemp("api-keys") / "signing-key.pem",
+    )
     server = make_server(platform, settings)
     serving = asyncio.create_task(server.serve())
     await _listening(server, serving)

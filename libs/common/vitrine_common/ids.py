@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
 
@@ -24,6 +25,11 @@ def new_id(prefix: str) -> str:
     """
     milliseconds = time.time_ns() // 1_000_000
     return f"{prefix}_{_encode(milliseconds, 10)}{_encode(int.from_bytes(os.urandom(10)), 16)}"
+
+
+def first_id(prefix: str, at: datetime) -> str:
+    """Return what sorts before every id of `prefix` that is made at or after that time."""
+    return f"{prefix}_{_encode(max(0, round(at.timestamp() * 1000)), 10)}"
 
 
 def sibling_id(prefix: str, other: str) -> str:

@@ -28,7 +28,7 @@ from vitrine_common.settings import MongoSettings
 from vitrine_common.store import Database
 
 
-class _NoBus:
+class NoBus:
     """Accounts send no messages; were one sent, its outbox entry would stay for the api's relay."""
 
     async def publish(self, envelope: Envelope[Any]) -> None:
@@ -72,7 +72,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     async def run() -> dict[str, str]:
-        database = Database(MongoSettings(), "api", _NoBus())
+        database = Database(MongoSettings(), "api", NoBus())
         try:
             name = arguments.name or name_from(arguments.email)
             return await make_first_account(database, arguments.email, name)

@@ -20,6 +20,7 @@ from vitrine_api.pages import error_response
 from vitrine_api.rendering import CONTENT_SECURITY_POLICY
 from vitrine_api.settings import ApiSettings
 from vitrine_common.ids import new_id
+from vitrine_common.receipts.dsse import MAX_ENVELOPE_BYTES
 from vitrine_common.telemetry import correlation, span
 
 log = logging.getLogger("vitrine_api.access")
@@ -104,6 +105,9 @@ class SecureHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
+                # Browsers that know `frame-ancestors` ignore the older header; the others must not refuse.
+                if "frame-ancestors 'none'" not in headers["Content-Security-Policy"]:
+                    del headers["X-Frame-Options"]
             await send(message)
 
         await self._app(scope, receive, secured if scope["type"] == "http" else send)
@@ -115,8 +119,12 @@ def body_limits(settings: ApiSettings) -> Sequence[tuple[re.Pattern[str], int]]:
         (re.compile(r"PUT /api/v1/blobs"), settings.max_blob_bytes),
         (re.compile(r"POST /api/v1/(versions|trainings)"), settings.max_manifest_bytes),
         (re.compile(r"POST /api/v1/(versions/[^/]+/[^/]+/[^/]+|links/[^/]+)/runs"), settings.max_run_bytes),
-        (re.compile(r"POST /s/[^/]+(/runs)?"), settings.max_run_bytes),
+        (re.compile(r"POST /(s/[^/]+|e/[^/]+/[^/]+)/runs"), settings.max_run_bytes),
+        (re.compile(r"POST /api/v1/datasets"), settings.max_manifest_bytes),
+        (re.compile(r"POST (/api/v1|/api/v1/links/[^/]+|/s/[^/]+)?/claims/checks"), settings.max_run_bytes),
         (re.compile(r"POST /models/[^/]+/[^/]+/versions/[^/]+/runs"), settings.max_run_bytes),
+        (re.compile(r"POST /verify"), settings.max_blob_bytes),
+        (re.compile(r"POST /api/v1/receipts/verify"), MAX_ENVELOPE_BYTES),
         (re.compile(r".*"), settings.max_body_bytes),
     )
 

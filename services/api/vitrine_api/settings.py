@@ -45,6 +45,15 @@ class ApiSettings(BaseSettings):
         default=Path("/var/lib/vitrine/mails"), description="Where mail is written without a mail server."
     )
 
+    signing_key_file: Path | None = Field(
+        default=None,
+        description="File of the Ed25519 key that signs receipts, PEM, mode 0600; made when missing. Without "
+        "it no receipts are issued.",
+    )
+    receipt_catch_up_seconds: float = Field(
+        default=60.0, gt=0, description="Pause between two looks for ended runs without a receipt."
+    )
+
     session_seconds: int = Field(default=14 * DAY, description="Life of a web login.")
     token_seconds: int = Field(default=365 * DAY, description="Life of a token made by a login.")
     run_wait_seconds: int = Field(default=3600, description="How long a run may wait to be begun.")
@@ -52,6 +61,12 @@ class ApiSettings(BaseSettings):
     recheck_seconds: float = Field(default=3.0, gt=0, description="Pause between looks at the database.")
 
     login_rate: int = Field(default=10, ge=1, description="Logins per minute and address, and per e-mail.")
+    link_guess_rate: int = Field(default=30, ge=1, description="Unknown links per minute and address.")
+    door_rate: int = Field(
+        default=30,
+        ge=1,
+        description="Passcodes and codes tried or asked for per minute and address, and link.",
+    )
     run_rate: int = Field(default=240, ge=1, description="Runs per minute and account, or link and address.")
 
     @property

@@ -9,6 +9,7 @@ import zipfile
 
 from runner_site import Site, value_of
 from vitrine_common.states import Reason, RunState
+from vitrine_runner.conditions import harness_digest
 
 GREET = "import sys; print('hello', *sys.argv[1:])"
 FLAGS = {"model": {"command": "python main.py", "input": {"type": "flag"}}}
@@ -35,6 +36,9 @@ async def test_a_run_is_cold_first_and_warm_in_the_same_worker_after(site: Site)
     assert warm.log_tail == "hello --name=--Bob\n"
     assert warm.exit_code == 0
     assert warm.finished_at is not None
+    assert warm.conditions == cold.conditions
+    assert warm.conditions is not None
+    assert (warm.conditions.engine, warm.conditions.harness) == ("process", harness_digest())
     for value in warm.timings.model_dump().values():
         assert value is not None
 

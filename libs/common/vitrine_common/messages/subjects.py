@@ -23,7 +23,13 @@ from vitrine_common.messages.trial import (
     TrialProgress,
     TrialStarted,
 )
-from vitrine_common.messages.version import LinkRevoked, VersionBuildFailed, VersionReady, VersionRegister
+from vitrine_common.messages.version import (
+    LinkChanged,
+    LinkRevoked,
+    VersionBuildFailed,
+    VersionReady,
+    VersionRegister,
+)
 
 COMMANDS = "VITRINE_COMMANDS"
 EVENTS = "VITRINE_EVENTS"
@@ -65,7 +71,7 @@ ROUTES: tuple[Route, ...] = (
         RunFinished,
         ("run.succeeded", "run.failed", "run.cancelled", "run.expired"),
         ("runner",),
-        ("monitor",),
+        ("api", "monitor"),
     ),
     Route(ClaimChecked, ("claim.checked",), ("runner",), ("api",)),
     Route(TrialStarted, ("trial.started",), ("trainer",)),
@@ -73,6 +79,7 @@ ROUTES: tuple[Route, ...] = (
     Route(VersionReady, ("version.ready",), ("api",)),
     Route(VersionBuildFailed, ("version.build_failed",), ("api",)),
     Route(LinkRevoked, ("link.revoked",), ("api",), ("runner",)),
+    Route(LinkChanged, ("link.changed",), ("api",)),
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),

@@ -43,7 +43,7 @@ class Artifact:
 class Basis:
     """What the receipts of runs and claims have in common."""
 
-    reference: str
+    reference: str = ""
     """`owner/model@number`, for people; blind receipts leave it out."""
     version_digest: str
     environment_digest: str
@@ -234,7 +234,7 @@ def _basis(facts: Basis, issuer: Issuer, disclosure: Disclosure) -> dict[str, An
         "instance": Instance(url=issuer.url, key_id=issuer.key_id),
         "issued_at": as_text(issuer.at),
         "bundle": Resource(
-            name=disclosure.name("bundle", -1, facts.reference),
+            name=disclosure.name("bundle", -1, facts.reference or "bundle"),
             digest=disclosure.digest("bundle", facts.version_digest),
         ),
         "spec": disclosure.digest("spec", facts.spec_digest),

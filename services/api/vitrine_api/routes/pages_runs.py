@@ -26,7 +26,8 @@ Wanted = Annotated[str, Query(max_length=200)]
 
 def reader_of(visit: Visit, record: RunRecord) -> Reader:
     """Return what this account may see of a run."""
-    return Reader(may_open=allows(visit.member, Action.OPEN, record.request))
+    may_open = allows(visit.member, Action.OPEN, record.request)
+    return Reader(may_open=may_open, receipts=visit.services.receipts.signer.enabled)
 
 
 @router.get("/runs")

@@ -47,6 +47,7 @@ from vitrine_api.views.outputs import (
     TextOutput,
 )
 from vitrine_api.views.page import Account, Fact, FieldProblem, Notice, Paging, RequestContext, View
+from vitrine_api.views.receipts import Finding, NamedDigest, Verify
 from vitrine_api.views.runs import (
     InputSummary,
     RunPage,
@@ -57,7 +58,9 @@ from vitrine_api.views.runs import (
     RunStatus,
     RunView,
 )
-from vitrine_api.views.showcase import LinkUnavailable, Showcase
+from vitrine_api.views.showcase import LinkEnded,
+    LinkGate,
+    LinkUnavailable, Showcase
 from vitrine_api.views.trials import (
     MetricRow,
     ResourceRow,
@@ -86,6 +89,7 @@ __all__ = [
     "FileField",
     "FileOutput",
     "FileRow",
+    "Finding",
     "ImageField",
     "ImageOutput",
     "InputField",
@@ -101,6 +105,8 @@ __all__ = [
     "LatencyRow",
     "LinkForm",
     "LinkRow",
+    "LinkEnded",
+    "LinkGate",
     "LinkUnavailable",
     "Links",
     "Login",
@@ -110,6 +116,7 @@ __all__ = [
     "Models",
     "Monitor",
     "MonitorSummary",
+    "NamedDigest",
     "Notice",
     "NumberField",
     "NumberOutput",
@@ -140,6 +147,7 @@ __all__ = [
     "TrialView",
     "Trials",
     "ValueExample",
+    "Verify",
     "Version",
     "VersionOption",
     "VersionRow",

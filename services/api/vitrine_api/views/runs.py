@@ -32,6 +32,8 @@ class RunView:
     created_at: datetime
     token: str | None = None
     """The share link's token where the reader came by a link; decides every address."""
+    base: str = ""
+    """Where the addresses of runs begin, if not where the token says."""
     reason: str | None = None
     """A run reason, e.g. `user_error` or `timeout`, when it failed."""
     message: str = ""
@@ -55,6 +57,8 @@ class RunView:
     show_logs: bool = False
     """Whether the reader may see what the model printed (owners)."""
     can_cancel: bool = True
+    has_receipt: bool = False
+    """Whether the reader may have a signed receipt of it."""
 
     @property
     def is_final(self) -> bool:
@@ -64,7 +68,13 @@ class RunView:
     @property
     def url(self) -> str:
         """Address of its page."""
-        return f"/s/{self.token}/runs/{self.id}" if self.token else f"/runs/{self.id}"
+        base = self.base or (f"/s/{self.token}/runs" if self.token else "/runs")
+        return f"{base}/{self.id}"
+
+    @property
+    def home_url(self) -> str:
+        """Address of the link's showcase."""
+        return self.base.removesuffix("/runs") or f"/s/{self.token}"
 
     @property
     def events_url(self) -> str:
@@ -138,6 +148,8 @@ class RunPage(View):
     """`owner/model@version`, for owners."""
     version_url: str = ""
     history: tuple[RunRow, ...] = ()
+    embedded: bool = False
+    """Whether it stands in a frame of another site's page."""
 
 
 @dataclass(frozen=True, kw_only=True)
