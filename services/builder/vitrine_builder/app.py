@@ -6,16 +6,22 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from vitrine_builder.builds import Recipe
 from vitrine_builder.bytecode import Compiler, require_interpreter
 from vitrine_builder.handlers import router
 from vitrine_builder.layers import LayerStore
+from vitrine_builder.lock import Lock
 from vitrine_builder.materialise import EnvironmentStore
 from vitrine_builder.process import Bounds
+from vitrine_builder.progress import Report
 from vitrine_builder.repository import Builds, Environments
 from vitrine_builder.resolve import Resolver
+from vitrine_builder.sdists import BuildSandboxes, Sdists
 from vitrine_builder.settings import BuilderSettings
+from vitrine_builder.sources import Sources, open_sources
 from vitrine_builder.uv import Uv
 from vitrine_builder.worker import Worker
 from vitrine_builder.workspace import Workspace, open_workspace
@@ -37,10 +43,13 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     settings = BuilderSettings()
     builds = Builds(platform.database, platform.holder, platform.work.lease_seconds)
     with open_workspace(platform.settings.environments_dir) as workspace:
+        sources = await _sources(settings, workspace)
+        store = await _store(settings, workspace, sources)
+        sandboxes = BuildSandboxes(workspace.root / ".builder" / "sandboxes", settings.build_limits)
         recipe = Recipe(
             read_blob=platform.blobs.get_bytes,
-            resolver=_resolver(settings, workspace),
-            store=await _store(settings, workspace),
+            resolver=_resolver(settings, workspace, sources, store, sandboxes),
+            store=store,
             environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),
             max_tries=settings.max_tries,
             retry_seconds=settings.retry_seconds,
@@ -63,16 +72,23 @@ async def use(platform: Platform) -> AsyncIterator[None]:
             # Before the bus and the workspace go: builds under way are given back, their children killed.
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            await sandboxes.aclose()
 
 
-async def _store(settings: BuilderSettings, workspace: Workspace) -> EnvironmentStore:
+async def _sources(settings: BuilderSettings, workspace: Workspace) -> Sources:
+    memory = workspace.root / ".builder" / "links.json"
+    uv = _uv(settings, workspace, settings.resolve_timeout_seconds)
+    return await open_sources(uv, workspace.drafts / "sources", memory, settings.index_max_age_seconds)
+
+
+async def _store(settings: BuilderSettings, workspace: Workspace, sources: Sources) -> EnvironmentStore:
     compiler = Compiler(
         settings.python,
         Bounds(settings.compile_timeout_seconds, settings.max_file_bytes),
         settings.compile_jobs,
         workspace.lifeline,
     )
-    installer = _uv(settings, workspace, settings.install_timeout_seconds)
+    installer = sources.tell(_uv(settings, workspace, settings.install_timeout_seconds))
     return EnvironmentStore(
         workspace=workspace,
         layers=LayerStore(workspace, installer, compiler),
@@ -82,9 +98,21 @@ async def _store(settings: BuilderSettings, workspace: Workspace) -> Environment
     )
 
 
-def _resolver(settings: BuilderSettings, workspace: Workspace) -> Resolver:
-    uv = _uv(settings, workspace, settings.resolve_timeout_seconds)
-    return Resolver(uv, workspace.resolutions, settings.resolution_max_age_seconds)
+def _resolver(
+    settings: BuilderSettings,
+    workspace: Workspace,
+    sources: Sources,
+    store: EnvironmentStore,
+    sandboxes: BuildSandboxes,
+) -> Resolver:
+    async def materialise(lock: Lock, report: Report) -> Path:
+        return (await store.materialise(lock, report)).path
+
+    uv = sources.tell(_uv(settings, workspace, settings.resolve_timeout_seconds))
+    max_age = settings.resolution_max_age_seconds
+    wheels_only = Resolver(uv, workspace.resolutions, max_age, sources.links, sources.indexes)
+    sdists = Sdists(workspace, sources.indexes, sandboxes, settings.target, wheels_only.resolve, materialise)
+    return replace(wheels_only, sources=sdists)
 
 
 def _uv(settings: BuilderSettings, workspace: Workspace, seconds: float) -> Uv:

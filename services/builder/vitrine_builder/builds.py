@@ -89,7 +89,7 @@ class Recipe:
         try:
             with watch.measure("resolve"):
                 report(Step("resolve", "Choosing versions"))
-                lock = await self._lock(request)
+                lock = await self._lock(request, report)
             with watch.measure("environment"):
                 return await self._environment(lock, report)
         except (VitrineError, OSError) as error:
@@ -97,12 +97,13 @@ class Recipe:
             sentence = "The builder could not do its work; the operator finds the cause in its log."
             raise BuildFailure(FailureReason.INTERNAL, sentence) from error
 
-    async def _lock(self, request: EnvironmentRequest) -> Lock:
+    async def _lock(self, request: EnvironmentRequest, report: Report) -> Lock:
         python = self.store.target.python
         if request.python != python:
             sentence = f"Python {request.python} is not available; write `language: python-{python}`."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
-        return await self.resolver.resolve(await self._requirements(request))
+        requirements = await self._requirements(request)
+        return await self.resolver.resolve(requirements, report, refresh=request.refresh)
 
     async def _requirements(self, request: EnvironmentRequest) -> Requirements:
         name = request.requirements_name

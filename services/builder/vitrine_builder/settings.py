@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vitrine_builder.lock import Target
+from vitrine_builder.sdists import BuildLimits
 
 _PYTHON = "3.11"
 
@@ -43,14 +44,54 @@ class BuilderSettings(BaseSettings):
     resolution_max_age_seconds: float = Field(
         default=24 * 3600, ge=0, description="How long equal requirements give the equal lock."
     )
+    index_max_age_seconds: float = Field(
+        default=600, ge=0, description="How long what an index says of a package is taken as fresh."
+    )
+    source_timeout_seconds: float = Field(
+        default=600, gt=0, description="For building one source distribution."
+    )
+    source_memory_bytes: int = Field(
+        default=4 << 30, gt=0, description="Memory of the sandbox that builds a source distribution."
+    )
+    source_disk_bytes: int = Field(
+        default=2 << 30, gt=0, description="Files that building a source distribution may write."
+    )
     resolve_timeout_seconds: float = Field(default=300, gt=0, description="For one list of requirements.")
     install_timeout_seconds: float = Field(default=3600, gt=0, description="For one wheel.")
     compile_timeout_seconds: float = Field(default=1800, gt=0, description="For one wheel.")
+    base: str = Field(
+        default="", description="Digest of the base system to use; by default the one made last."
+    )
+    debian_release: str = Field(default="bookworm", description="Debian release of bases that are made.")
+    apt_sources: str = Field(
+        default="",
+        description="Debian archives as `ADDRESS SUITE COMPONENT`, separated by semicolons; `{snapshot}` in an "
+        "address becomes the snapshot's time. By default those of the host's apt.",
+    )
+    apt_snapshot: str = Field(
+        default="", description="Time at which archives are frozen, as 20261101T000000Z."
+    )
+    apt_keyring: Path | None = Field(
+        default=None, description="Keys that sign the archives; Debian's own by default."
+    )
+    apt_unsigned: bool = Field(default=False, description="Take packages from archives that nobody signed.")
+    system_timeout_seconds: float = Field(
+        default=1800, gt=0, description="For each step of installing system packages or making a base."
+    )
     max_file_bytes: int = Field(default=16 << 30, gt=0, description="Of any file in or around a wheel.")
     free_bytes: int = Field(default=512 << 20, ge=0, description="Left on the disk before a build begins.")
     max_tries: int = Field(default=3, ge=1, description="Of a build whose failure may pass.")
     retry_seconds: float = Field(default=2.0, ge=0, description="Before the second try; doubled each time.")
     max_claims: int = Field(default=5, ge=1, description="Of a build whose builder died.")
+
+    @property
+    def build_limits(self) -> BuildLimits:
+        """What the build of one source distribution may use."""
+        return BuildLimits(
+            seconds=self.source_timeout_seconds,
+            memory_bytes=self.source_memory_bytes,
+            disk_bytes=self.source_disk_bytes,
+        )
 
     @property
     def target(self) -> Target:

@@ -13,7 +13,6 @@ from vitrine_builder.lock import Target
 from vitrine_builder.process import Bounds, ProcessTimeout, run_process
 
 _COMMON = (
-    "--no-config",
     "--color=never",
     "--no-progress",
     "--no-python-downloads",
@@ -31,15 +30,17 @@ class Uv:
         directory: a private home and cache for uv; nothing else writes there.
         python: the interpreter that environments are made for. It is asked for its tags, nothing more.
         environment: the operator's index settings as uv's variables, certificates and proxies included.
+        config: the only configuration file that uv reads; None: none at all.
         lifeline: a descriptor that children keep open, so that a lock on it outlives this process with them.
     """
 
     directory: Path
     python: Path
     target: Target
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     bounds: Bounds
     lifeline: int | None = None
+    config: Path | None = None
     binary: str = field(default_factory=find_uv_bin)
 
     async def pip(
@@ -58,6 +59,7 @@ class Uv:
         home.mkdir(parents=True, exist_ok=True)
         command = [
             *(self.binary, "pip", action, *_COMMON),
+            *(("--config-file", str(self.config)) if self.config else ("--no-config",)),
             *("--python", str(self.python), "--python-platform", self.target.platform),
             *("--cache-dir", str(self.directory / "cache")),
             *arguments,

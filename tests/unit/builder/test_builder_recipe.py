@@ -23,8 +23,11 @@ class Failing:
     failures: list[Exception]
     asked: list[Requirements] = field(default_factory=list)
 
-    async def resolve(self, requirements: Requirements) -> Lock:
+    refreshed: list[bool] = field(default_factory=list)
+
+    async def resolve(self, requirements: Requirements, _report: object, *, refresh: bool) -> Lock:
         self.asked.append(requirements)
+        self.refreshed.append(refresh)
         if self.failures:
             raise self.failures.pop(0)
         return Lock(())
@@ -84,6 +87,14 @@ async def test_what_passed_is_told_and_forgotten() -> None:
     assert "The index is away. Trying again" in steps[1].message
     assert resolver.asked[0].text == "six\n"
     assert set(watch.milliseconds) == {"resolve", "environment"}
+
+
+async def test_a_list_and_a_refresh_reach_the_resolver() -> None:
+    resolver = Failing([])
+    request = EnvironmentRequest(requirements=("six", "idna==3.10"), refresh=True)
+    await recipe(resolver).make(request, list[Step]().append, Stopwatch())
+    assert resolver.asked[0].text == "idna==3.10\nsix\n"
+    assert resolver.refreshed == [True]
 
 
 async def test_a_preset_is_a_list_of_the_platforms() -> None:
