@@ -13,21 +13,29 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from vitrine_api.assets import Assets
+from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
 from vitrine_api.middleware import BodyLimit, Identity, SecureHeaders, Shield
 from vitrine_api.pages import error_response
+from vitrine_api.receipts.handlers import make_router as make_receipts_router
 from vitrine_api.rendering import STATIC, STATIC_URL
 from vitrine_api.routes import (
     accounts,
     blobs,
+    claims,
+    datasets,
+    link_holders,
     links,
     monitor,
     pages_accounts,
+    pages_doors,
     pages_links,
     pages_models,
+    pages_receipts,
     pages_runs,
     pages_showcase,
     pages_trials,
+    receipts,
     runs,
     status,
     training,
@@ -49,16 +57,23 @@ PAGE_ROUTERS = (
     pages_runs.router,
     pages_links.router,
     pages_trials.router,
+    pages_receipts.router,
     pages_showcase.router,
+    pages_showcase.frames,
+    pages_doors.router,
 )
 API_ROUTERS = (
     accounts.router,
     blobs.router,
     versions.router,
     runs.router,
+    datasets.router,
+    claims.router,
     links.router,
+    link_holders.router,
     training.router,
     monitor.router,
+    receipts.router,
     status.router,
 )
 
@@ -67,6 +82,8 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     """Return the application over an unconnected platform; its lifespan connects and closes it."""
     services = wire(platform, settings)
     platform.bus.broker.include_router(make_router(services.versions))
+    platform.bus.broker.include_router(make_receipts_router(services.receipts))
+    platform.bus.broker.include_router(make_claims_router(services.attesting))
     app = routed(_lifespan(services))
     app.state.services = services
     for kind in (VitrineError, HTTPException, RequestValidationError):
@@ -106,8 +123,12 @@ def _lifespan(services: Services) -> Lifespan:
         try:
             await platform.start()
             await services.hub.open(platform.bus.client)
+            await services.receipts.signer.open()
             await broker.start()
             platform.background(services.sweep_forever(), "sweep")
+            if services.receipts.signer.enabled:
+                platform.background(services.receipts_due.forever(), "receipts")
+            platform.background(services.attesting.catch_up_forever(), "receipts of checks")
             platform.background(services.mail.send_forever(), "mail")
             yield
         finally:

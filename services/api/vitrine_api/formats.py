@@ -25,11 +25,13 @@ _STATES = {
     "ready": "Ready",
     "build_failed": "Build failed",
     "used_up": "Used up",
+    "reproduced": "Reproduced",
+    "differs": "Differs",
 }
 _TONES = {
-    **dict.fromkeys(("succeeded", "ready", "active", "approved", "production"), "good"),
+    **dict.fromkeys(("succeeded", "reproduced", "ready", "active", "approved", "production"), "good"),
     **dict.fromkeys(("queued", "starting", "preparing", "running", "saving", "building"), "busy"),
-    **dict.fromkeys(("cancelled", "expired", "used_up", "stopped_early"), "warn"),
+    **dict.fromkeys(("cancelled", "expired", "used_up", "stopped_early", "differs"), "warn"),
     **dict.fromkeys(("failed", "build_failed", "revoked", "rejected"), "bad"),
 }
 

@@ -52,17 +52,23 @@ def read_bundle(raw: Any, *, runnable: bool) -> Bundle:
 
     Raises BundleError or SpecError with a problem for each field or file.
     """
+    manifest = read_files(raw)
+    spec = _read_spec(manifest.spec)
+    check = check_runnable if runnable else check_spec_files
+    if problems := check(spec, manifest):
+        raise BundleError(problems)
+    return Bundle(manifest=manifest, spec=spec)
+
+
+def read_files(raw: Any) -> Manifest:
+    """Return the manifest that the JSON value `raw` is. Raises BundleError with a problem for each file."""
     try:
         manifest = Manifest.model_validate(raw)
     except ValidationError as error:
         raise BundleError(_problem(raw, detail) for detail in error.errors()[:MAX_PROBLEMS]) from None
     if problems := check_manifest(manifest):
         raise BundleError(problems)
-    spec = _read_spec(manifest.spec)
-    check = check_runnable if runnable else check_spec_files
-    if problems := check(spec, manifest):
-        raise BundleError(problems)
-    return Bundle(manifest=manifest, spec=spec)
+    return manifest
 
 
 def _read_spec(raw: dict[str, Any]) -> Spec:

@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from vitrine_common.documents import (
     ApiToken,
+    ClaimCheckRequest,
+    Dataset,
+    DatasetVersion,
     Invite,
     Model,
     Run,
@@ -59,7 +62,20 @@ class Visitor:
 
 Principal = Anonymous | Member | Visitor
 Resource = (
-    Model | Version | ShareLink | RunRequest | Run | TrainRequest | Trial | ApiToken | Invite | Upload | None
+    Model
+    | Version
+    | ShareLink
+    | RunRequest
+    | Run
+    | ClaimCheckRequest
+    | Dataset
+    | DatasetVersion
+    | TrainRequest
+    | Trial
+    | ApiToken
+    | Invite
+    | Upload
+    | None
 )
 """None is the platform itself: one's own lists, making things, and operating it."""
 
@@ -131,7 +147,9 @@ def _of_member(member: Member, resource: Resource) -> Relation:
             return Relation.OWNER if resource.user_id == member.id else Relation.STRANGER
     if resource.owner_id != member.id:
         return Relation.STRANGER
-    by_visitor = isinstance(resource, Run | RunRequest) and resource.link_id is not None
+    if isinstance(resource, RunRequest | ClaimCheckRequest) and resource.blind:
+        return Relation.STRANGER
+    by_visitor = isinstance(resource, Run | RunRequest | ClaimCheckRequest) and resource.link_id is not None
     return Relation.PUBLISHER if by_visitor else Relation.OWNER
 
 
@@ -141,7 +159,7 @@ def _of_visitor(visitor: Visitor, resource: Resource) -> Relation:
             return Relation.HOLDER if resource.id == visitor.link.id else Relation.STRANGER
         case Version():
             return Relation.HOLDER if resource.id == visitor.link.version_id else Relation.STRANGER
-        case Run() | RunRequest():
+        case Run() | RunRequest() | ClaimCheckRequest():
             own = resource.link_id == visitor.link.id and resource.visitor_id == visitor.visitor_id
             return Relation.VISITOR if own else Relation.STRANGER
     return Relation.STRANGER
@@ -158,8 +176,10 @@ def _reaches(member: Member, action: Action, resource: Resource) -> bool:
     """Say whether the scopes reach: `run` reads what it takes to run a model and get its answer."""
     if _SCOPE[action] in member.scopes:
         return True
-    reads_a_run = action is Action.OPEN and isinstance(resource, Run | RunRequest)
-    finds_a_model = action is Action.SEE and isinstance(resource, Model | Version | Run | RunRequest)
+    reads_a_run = action is Action.OPEN and isinstance(resource, Run | RunRequest | ClaimCheckRequest)
+    finds_a_model = action is Action.SEE and isinstance(
+        resource, Model | Version | Run | RunRequest | ClaimCheckRequest
+    )
     return "run" in member.scopes and (reads_a_run or finds_a_model)
 
 

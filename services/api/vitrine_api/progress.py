@@ -23,6 +23,8 @@ S = TypeVar("S")
 SUBJECTS = (
     "build.progress.*",
     "run.progress.*",
+    "claim.progress.*",
+    "claim.checked",
     "run.succeeded",
     "run.failed",
     "run.cancelled",
@@ -32,10 +34,11 @@ SUBJECTS = (
     "version.ready",
     "version.build_failed",
     "link.revoked",
+    "link.changed",
 )
 """Of kept events, too: the stream's server hands them to plain subscribers as they are published."""
 
-_KEYS = ("run_id", "build_id", "trial_id", "version_id", "link_id")
+_KEYS = ("run_id", "check_id", "build_id", "trial_id", "version_id", "link_id")
 _QUEUE = 256
 
 
@@ -122,6 +125,7 @@ class Follower(Generic[S]):
         mark: what must differ for a state to be worth telling.
         is_final: whether nothing can follow a state.
         recheck_seconds: pause between looks at the database without news.
+        due_seconds: how long until a state changes by itself, by the clock; None for never.
     """
 
     hub: Hub
@@ -130,6 +134,7 @@ class Follower(Generic[S]):
     mark: Callable[[S], Any]
     is_final: Callable[[S], bool]
     recheck_seconds: float
+    due_seconds: Callable[[S], float | None] = lambda _: None
 
     async def changes(self) -> AsyncGenerator[Change[S], None]:
         """Yield the present state first, then news and new states, then the end, once."""
@@ -139,7 +144,7 @@ class Follower(Generic[S]):
             if not self.is_final(state):
                 yield Change("state", state)
             while not self.is_final(state):
-                news = await self._next(queue)
+                news = await self._next(queue, state)
                 if self.hub.closed:
                     return
                 if news is not None and ".progress" in news.type:
@@ -167,8 +172,10 @@ class Follower(Generic[S]):
             pass
         return await self.read()
 
-    async def _next(self, queue: asyncio.Queue[News | None]) -> News | None:
+    async def _next(self, queue: asyncio.Queue[News | None], state: S) -> News | None:
+        due = self.due_seconds(state)
+        seconds = self.recheck_seconds if due is None else min(self.recheck_seconds, max(0.0, due))
         try:
-            return await asyncio.wait_for(queue.get(), self.recheck_seconds)
+            return await asyncio.wait_for(queue.get(), seconds)
         except TimeoutError:
             return None

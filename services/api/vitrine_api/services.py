@@ -8,16 +8,28 @@ from dataclasses import dataclass
 
 from vitrine_api.accounts import Registry
 from vitrine_api.audit import AuditLog
+from vitrine_api.blind_texts import BlindTexts, platform_words
+from vitrine_api.blind_use import BlindUse
+from vitrine_api.blindness import EVERYTHING, Sight
+from vitrine_api.claims.attesting import Attesting
+from vitrine_api.claims.checks import Checks
+from vitrine_api.claims.datasets import Datasets
+from vitrine_api.claims.repository import Checks as CheckRepository
+from vitrine_api.claims.repository import Datasets as DatasetRepository
 from vitrine_api.health import Health
 from vitrine_api.invites import Invites
+from vitrine_api.link_doors import Doors
 from vitrine_api.links import Links
 from vitrine_api.mail import FolderMailer, SmtpMailer
 from vitrine_api.mail_outbox import MailOutbox
 from vitrine_api.models import Models
 from vitrine_api.monitoring import Monitoring
 from vitrine_api.passwords import Passwords
+from vitrine_api.policy import Principal, Visitor
 from vitrine_api.progress import Hub
 from vitrine_api.rates import RateLimit
+from vitrine_api.receipts import CatchUp, Receipts, Signer
+from vitrine_api.receipts.repository import ReceiptRepository
 from vitrine_api.repository import Repository
 from vitrine_api.run_inputs import RunInputs
 from vitrine_api.runs import Runs
@@ -27,6 +39,7 @@ from vitrine_api.tokens import Tokens
 from vitrine_api.training import Training
 from vitrine_api.uploads import Uploads
 from vitrine_api.versions import Versions
+from vitrine_common.documents import Version
 from vitrine_common.service import Platform
 
 log = logging.getLogger(__name__)
@@ -52,13 +65,28 @@ class Services:
     versions: Versions
     runs: Runs
     links: Links
+    doors: Doors
+    blind_texts: BlindTexts
+    link_use: BlindUse
     training: Training
     monitoring: Monitoring
     mailer: SmtpMailer | FolderMailer
     mail: MailOutbox
+    receipts: Receipts
+    receipts_due: CatchUp
+    datasets: Datasets
+    checks: Checks
+    attesting: Attesting
     health: Health
     logins: RateLimit
     run_starts: RateLimit
+    verifications: RateLimit
+
+    async def sight(self, principal: Principal, version: Version | None) -> Sight:
+        """Return what a principal sees of texts, digests and file names of a version's runs."""
+        if not isinstance(principal, Visitor) or version is None:
+            return EVERYTHING
+        return await self.blind_texts.sight(principal.link, version)
 
     async def sweep_forever(self) -> None:
         """Delete what has expired, every few minutes."""
@@ -68,6 +96,7 @@ class Services:
                 await self.repository.accounts.sweep()
                 await self.uploads.sweep()
                 await self.mail.sweep()
+                await self.repository.links.sweep()
             except Exception:
                 log.exception("sweep will be tried again")
 
@@ -80,27 +109,55 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     inputs = RunInputs(repository.bundles, models, uploads, blobs)
     runs = Runs(repository, inputs, bus, hub, settings)
     smtp_url = settings.smtp_url.get_secret_value()
+    signed = ReceiptRepository(platform.database)
+    signer = Signer(settings.signing_key_file, signed, settings.base_url)
+    receipts = Receipts(signed, signer, settings.base_url)
+    datasets = Datasets(DatasetRepository(platform.database), repository, blobs)
+    check_documents = CheckRepository(platform.database)
     mailer = SmtpMailer(smtp_url) if smtp_url else FolderMailer(settings.mail_dir)
+    mail = MailOutbox(repository.mails, mailer, settings.mail_from, platform.holder)
+    passwords = Passwords()
+    use = BlindUse(repository.links, repository.scores)
+    doors = Doors(repository, passwords, mail, RateLimit("attempts", settings.door_rate))
+    texts = BlindTexts(models, blobs, platform_words(platform.settings))
     return Services(
         settings=settings,
         platform=platform,
         repository=repository,
         hub=hub,
         audit_log=AuditLog(repository.accounts),
-        registry=Registry(repository.accounts, Passwords()),
+        registry=Registry(repository.accounts, passwords),
         sessions=Sessions(repository.accounts, settings.session_seconds),
         tokens=Tokens(repository.accounts),
         invites=Invites(repository.accounts),
         uploads=uploads,
         models=models,
-        versions=Versions(repository, blobs),
+        versions=Versions(repository, blobs, datasets),
+        datasets=datasets,
+        checks=Checks(check_documents, datasets, repository, uploads, bus, hub, settings),
+        attesting=Attesting(check_documents, receipts),
         runs=runs,
-        links=Links(repository, models, runs),
+        links=Links(
+            repository,
+            models,
+            runs,
+            doors,
+            passwords,
+            texts,
+            RateLimit("unknown links", settings.link_guess_rate),
+            hub,
+        ),
+        doors=doors,
+        blind_texts=texts,
+        link_use=use,
         training=Training(repository, blobs, bus, hub, settings),
-        monitoring=Monitoring(repository.scores),
+        monitoring=Monitoring(repository.scores, use),
         mailer=mailer,
-        mail=MailOutbox(repository.mails, mailer, settings.mail_from, platform.holder),
+        mail=mail,
+        receipts=receipts,
+        receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),
         health=Health(platform),
         logins=RateLimit("logins", settings.login_rate),
         run_starts=RateLimit("runs", settings.run_rate),
+        verifications=RateLimit("verifications", settings.run_rate),
     )

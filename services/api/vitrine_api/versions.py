@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from vitrine_api import audit
+from vitrine_api.claims.datasets import Datasets
 from vitrine_api.manifests import Bundle, check_present, load_bundle, read_bundle, store_manifest
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.repository import Repository
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 class Versions:
     """Makes versions of manifests and moves them through `states.VERSION`."""
 
-    def __init__(self, repository: Repository, blobs: BlobStore) -> None:
+    def __init__(self, repository: Repository, blobs: BlobStore, datasets: Datasets) -> None:
+        self._datasets = datasets
         self._repository = repository
         self._bundles = repository.bundles
         self._blobs = blobs
@@ -40,6 +42,7 @@ class Versions:
         bundle = read_bundle(raw, runnable=True)
         model_name = check_model_name(name or bundle.spec.name)
         await check_present(self._bundles, member.id, bundle.manifest)
+        await self._datasets.check_claims(member.id, bundle.spec)
         digest, size = await store_manifest(self._blobs, bundle.manifest)
         await self._bundles.grant(member.id, digest, size)
         model = await self._bundles.model_for(member.user, model_name, bundle.spec.description or "")

@@ -218,6 +218,7 @@ class Checks:
             version_id=request.version_id,
             claim_name=request.claim_name,
             link_id=request.link_id,
+            blind=request.blind,
             device=request.device,
             own_inputs=len(request.own_inputs),
             expires_at=request.expires_at,
@@ -335,4 +336,4 @@ def _checked(check: ClaimCheck, state: ClaimState) -> Message:
 def _tally(check: ClaimCheck, state: ClaimState, reason: Reason | None) -> str:
     """Return what a check counts as: verdicts on the claim's own dataset that were the command's doing."""
     counts = state in VERDICTS and not check.own_inputs and reason is not Reason.PLATFORM_ERROR
-    return f"{check.claim_name}:{state.value}" if counts else ""
+    return f"{'blind/' * bool(check.blind)}{check.claim_name}:{state.value}" if counts else ""

@@ -54,6 +54,8 @@ class ClaimCheckRequest(Document):
     user_id: str | None = None
     link_id: str | None = None
     visitor_id: str | None = None
+    blind: bool = False
+    """By a blind link: the single check is nobody's to see but the visitor's."""
     claim_name: str
     claim: str
     dataset: CheckDataset | None = None
@@ -91,6 +93,7 @@ class ClaimCheck(WorkDocument):
     version_id: str
     claim_name: str
     link_id: str | None = None
+    blind: bool = False
     device: Literal["cpu", "gpu"] = "cpu"
     own_inputs: int = 0
     expires_at: datetime
@@ -109,4 +112,7 @@ class ClaimCheck(WorkDocument):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     tally: str = ""
-    """`<claim>:<verdict>` of a check that counts in the claim's history; empty while it does not."""
+    """`<claim>:<verdict>` of a check that counts in the claim's history; empty while it does not.
+
+    That of a check by a blind link begins with `blind/`: it is told in groups alone.
+    """

@@ -6,6 +6,20 @@ views, too (`RunStatus`, `RunProgress`, `RunPanel`, `BuildProgress`, `TrialStatu
 
 from vitrine_api.rendering import render
 from vitrine_api.views.accounts import InviteRow, Landing, Login, PublicModel, Settings, Signup, TokenRow
+from vitrine_api.views.claims import (
+    CheckPage,
+    CheckPanel,
+    CheckProgress,
+    CheckRow,
+    CheckStatus,
+    CheckView,
+    ClaimEntry,
+    ClaimExtend,
+    ClaimsRow,
+    ClaimsTable,
+    OwnInputRow,
+    RepeatRow,
+)
 from vitrine_api.views.errors import ErrorNotice, ErrorPage
 from vitrine_api.views.fields import (
     AnyField,
@@ -19,7 +33,7 @@ from vitrine_api.views.fields import (
     TextField,
     ValueExample,
 )
-from vitrine_api.views.links import LinkForm, LinkRow, Links, VersionOption
+from vitrine_api.views.links import LinkForm, LinkPage, LinkRow, Links, NewLink, UseBucket, VersionOption
 from vitrine_api.views.models import (
     BuildProgress,
     BuildView,
@@ -58,9 +72,7 @@ from vitrine_api.views.runs import (
     RunStatus,
     RunView,
 )
-from vitrine_api.views.showcase import LinkEnded,
-    LinkGate,
-    LinkUnavailable, Showcase
+from vitrine_api.views.showcase import LinkEnded, LinkGate, LinkUnavailable, Showcase
 from vitrine_api.views.trials import (
     MetricRow,
     ResourceRow,
@@ -78,7 +90,17 @@ __all__ = [
     "AnyOutput",
     "BuildProgress",
     "BuildView",
+    "CheckPage",
+    "CheckPanel",
+    "CheckProgress",
+    "CheckRow",
+    "CheckStatus",
+    "CheckView",
     "ChoiceField",
+    "ClaimEntry",
+    "ClaimExtend",
+    "ClaimsRow",
+    "ClaimsTable",
     "Distribution",
     "EnvironmentSummary",
     "ErrorNotice",
@@ -103,10 +125,11 @@ __all__ = [
     "LabelsOutput",
     "Landing",
     "LatencyRow",
-    "LinkForm",
-    "LinkRow",
     "LinkEnded",
+    "LinkForm",
     "LinkGate",
+    "LinkPage",
+    "LinkRow",
     "LinkUnavailable",
     "Links",
     "Login",
@@ -117,13 +140,16 @@ __all__ = [
     "Monitor",
     "MonitorSummary",
     "NamedDigest",
+    "NewLink",
     "Notice",
     "NumberField",
     "NumberOutput",
     "OutputView",
+    "OwnInputRow",
     "Package",
     "Paging",
     "PublicModel",
+    "RepeatRow",
     "RequestContext",
     "ResourceRow",
     "RunPage",
@@ -146,6 +172,7 @@ __all__ = [
     "TrialStatus",
     "TrialView",
     "Trials",
+    "UseBucket",
     "ValueExample",
     "Verify",
     "Version",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from vitrine_api.views.claims import ClaimsTable
 from vitrine_api.views.links import LinkRow
 from vitrine_api.views.monitoring import MonitorSummary
 from vitrine_api.views.page import Fact, View
@@ -179,6 +180,7 @@ class Version(View):
     lineage: tuple[Fact, ...] = ()
     """Where it came from: the trial, the data, the code."""
     monitor: MonitorSummary | None = None
+    claims: ClaimsTable | None = None
     runs: tuple[RunRow, ...] = ()
     links: tuple[LinkRow, ...] = ()
 

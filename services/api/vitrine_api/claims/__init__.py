@@ -1,0 +1,1 @@
+"""Claims of versions, the datasets that they are checked on, and the checks."""

@@ -1,0 +1,172 @@
+"""Every database call about datasets, and about checks of claims."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from vitrine_common.clock import after
+from vitrine_common.documents import (
+    ClaimCheck,
+    ClaimCheckRequest,
+    Dataset,
+    DatasetVersion,
+    Environment,
+    User,
+    Version,
+)
+from vitrine_common.errors import Conflict
+from vitrine_common.ids import new_id
+from vitrine_common.states import VERDICTS, ClaimState
+from vitrine_common.store import Database
+
+BLIND = "blind/"
+SMALLEST_GROUP = 5
+"""Checks by blind links are told of only when there are so many, and never when they were."""
+_AHEAD = 100
+_CAUGHT_UP = 200
+
+
+class Datasets:
+    """Datasets and their versions."""
+
+    def __init__(self, database: Database) -> None:
+        self.datasets = database.collection(Dataset)
+        self.versions = database.collection(DatasetVersion)
+
+    async def dataset(self, owner_id: str, name: str) -> Dataset | None:
+        """Return the dataset, or None."""
+        return await self.datasets.find_one({"owner_id": owner_id, "name": name})
+
+    async def dataset_for(self, user: User, name: str) -> Dataset:
+        """Return the user's dataset of that name, made if there is none."""
+        found = await self.dataset(user.id, name)
+        if found is not None:
+            return found
+        try:
+            return await self.datasets.insert(
+                Dataset(id=new_id("dataset"), owner_id=user.id, owner=user.name, name=name)
+            )
+        except Conflict:
+            found = await self.dataset(user.id, name)
+            if found is None:
+                raise
+            return found
+
+    async def next_number(self, dataset: Dataset) -> int:
+        """Return the number of the dataset's next version; no number is given twice."""
+        changed = await self.datasets.require(
+            {"_id": dataset.id}, {"owner": dataset.owner}, increments={"last_number": 1}
+        )
+        return changed.last_number
+
+    async def by_digest(self, dataset: Dataset, digest: str) -> DatasetVersion | None:
+        """Return the dataset's version of that digest, or None."""
+        return await self.versions.find_one({"dataset_id": dataset.id, "digest": digest})
+
+    async def by_number(self, dataset: Dataset, number: int) -> DatasetVersion | None:
+        """Return the dataset's version of that number, or None."""
+        return await self.versions.find_one({"dataset_id": dataset.id, "number": number})
+
+    async def latest(self, dataset: Dataset) -> DatasetVersion | None:
+        """Return the newest version, or None."""
+        return await self.versions.find_one({"dataset_id": dataset.id}, (("number", -1),))
+
+    async def set_private(self, version: DatasetVersion, *, private: bool) -> DatasetVersion:
+        """Change who learns of the version's content."""
+        return await self.versions.require({"_id": version.id}, {"private": private})
+
+
+@dataclass
+class Tally:
+    """How the checks of one claim ended, all of them together."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    """Number by verdict: `reproduced`, `differs`, `failed`."""
+    last: datetime | None = None
+    """When the last one ended."""
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+
+def _told(tallies: dict[str, Tally]) -> dict[str, Tally]:
+    """Return the tallies with those of blind links in them, where these are enough to hide in."""
+    told = {name: tally for name, tally in tallies.items() if not name.startswith(BLIND)}
+    for name, blind in tallies.items():
+        if not name.startswith(BLIND) or blind.total < SMALLEST_GROUP:
+            continue
+        known = told.setdefault(name.removeprefix(BLIND), Tally())
+        for verdict, number in blind.counts.items():
+            known.counts[verdict] = known.counts.get(verdict, 0) + number
+    return told
+
+
+class Checks:
+    """Wishes to have claims checked, and what the runner made of them."""
+
+    def __init__(self, database: Database) -> None:
+        self.requests = database.collection(ClaimCheckRequest)
+        self._checks = database.collection(ClaimCheck)
+        self._versions = database.collection(Version)
+        self._environments = database.collection(Environment)
+
+    async def check(self, check_id: str) -> ClaimCheck | None:
+        """Return what became of a wish; None while no runner has taken note of it."""
+        return await self._checks.find_one({"_id": check_id})
+
+    async def checks(self, ids: Iterable[str]) -> dict[str, ClaimCheck]:
+        """Return checks by id."""
+        wanted = list(ids)
+        found = await self._checks.find({"_id": {"$in": wanted}}, (("_id", 1),), max(1, len(wanted)))
+        return {check.id: check for check in found}
+
+    async def ahead(self, request: ClaimCheckRequest) -> int:
+        """Return how many checks wait that were asked for earlier, at most 100."""
+        earlier = {"state": ClaimState.QUEUED, "created_at": {"$lt": request.created_at}}
+        return len(await self._checks.find(earlier, (("created_at", 1),), _AHEAD))
+
+    async def tallies(self, version_id: str) -> dict[str, Tally]:
+        """Return by claim how the checks of a version ended that count in its history."""
+        rows = await self._checks.aggregate(
+            [
+                {"$match": {"version_id": version_id, "tally": {"$gt": ""}}},
+                {"$group": {"_id": "$tally", "number": {"$sum": 1}, "last": {"$max": "$finished_at"}}},
+            ]
+        )
+        tallies: dict[str, Tally] = defaultdict(Tally)
+        for row in rows:
+            name, _, verdict = str(row["_id"]).rpartition(":")
+            tally = tallies[name]
+            tally.counts[verdict] = int(row["number"])
+            last = datetime.fromtimestamp(int(row["last"]) / 1000, UTC)
+            tally.last = max(tally.last or last, last)
+        return _told(tallies)
+
+    async def last_verdicts(self, version_id: str, names: Iterable[str]) -> dict[str, ClaimCheck]:
+        """Return by claim the newest check that counts in its history and gave a number."""
+        found = {}
+        for name in names:
+            tallies = [f"{name}:{ClaimState.REPRODUCED}", f"{name}:{ClaimState.DIFFERS}"]
+            where = {"version_id": version_id, "tally": {"$in": tallies}}
+            check = await self._checks.find_one(where, (("finished_at", -1),))
+            if check is not None:
+                found[name] = check
+        return found
+
+    async def recently_ended(self, seconds: float) -> list[ClaimCheck]:
+        """Return checks with a verdict that ended within the last `seconds`."""
+        lately = {"finished_at": {"$gt": after(-seconds)}, "state": {"$in": list(VERDICTS)}}
+        return await self._checks.find(lately, (("finished_at", -1),), _CAUGHT_UP)
+
+    async def version(self, version_id: str) -> Version | None:
+        """Return the version, or None."""
+        return await self._versions.find_one({"_id": version_id})
+
+    async def environment(self, digest: str) -> Environment | None:
+        """Return the environment, or None."""
+        return await self._environments.find_one({"_id": digest})
