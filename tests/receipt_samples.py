@@ -61,7 +61,13 @@ FAILED = replace(RUN, state="failed", reason="user_error", exit_code=1, outputs=
 CLAIM = ClaimFacts(
     **BASIS,
     check_id="check_01",
-    claim={"name": "accuracy", "statement": "Accuracy is 97 %", "expected": 0.97},
+    claim={
+        "name": "accuracy",
+        "statement": "Accuracy is 97 %",
+        "expected": 0.97,
+        "command": "python ada.py",
+        "dataset": "digits-test@1",
+    },
     verdict="reproduced",
     expected=0.97,
     tolerance=0.01,

@@ -28,6 +28,11 @@ from vitrine_common.receipts.predicates import (
 )
 from vitrine_common.receipts.times import as_text
 
+_TOLD_OF_CLAIMS = frozenset(
+    {"name", "statement", "expected", "tolerance", "repeats", "unit", "row", "column", "direction"}
+)
+"""What the page of a blind link shows of a claim, too."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -123,6 +128,10 @@ class Disclosure(Protocol):
         """Return what stands for a name."""
         ...
 
+    def claim(self, claim: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is told of a claim as its author wrote it."""
+        ...
+
 
 class Open:
     """Everything by its own digest and name."""
@@ -136,6 +145,10 @@ class Open:
     def name(self, domain: Domain, index: int, name: str) -> str:  # noqa: ARG002 - the protocol's
         """Return the name."""
         return name
+
+    def claim(self, claim: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the whole claim."""
+        return dict(claim)
 
 
 class Blind:
@@ -157,6 +170,10 @@ class Blind:
     def name(self, domain: Domain, index: int, name: str) -> str:  # noqa: ARG002 - a name tells its author
         """Return `output 1`."""
         return domain if index < 0 else f"{domain} {index + 1}"
+
+    def claim(self, claim: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what readers of a blind page see, too; commands, paths and datasets tell their author."""
+        return {name: value for name, value in claim.items() if name in _TOLD_OF_CLAIMS}
 
 
 def run_statement(facts: RunFacts, issuer: Issuer, disclosure: Disclosure) -> dict[str, Any]:
@@ -197,7 +214,7 @@ def claim_statement(facts: ClaimFacts, issuer: Issuer, disclosure: Disclosure) -
         **_basis(facts, issuer, disclosure),
         verdict=facts.verdict,
         check_id=facts.check_id,
-        claim=dict(facts.claim),
+        claim=disclosure.claim(facts.claim),
         expected=facts.expected,
         tolerance=facts.tolerance,
         measured=facts.measured,
