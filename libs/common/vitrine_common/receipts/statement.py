@@ -31,8 +31,6 @@ from vitrine_common.receipts.times import as_text
 _TOLD_OF_CLAIMS = frozenset(
     {"name", "statement", "expected", "tolerance", "direction", "repeats", "unit", "row", "column"}
 )
-    {"name", "statement", "expected", "tolerance", "repeats", "unit", "row", "column", "direction"}
-)
 """What the page of a blind link shows of a claim, too."""
 
 
