@@ -196,6 +196,9 @@ async def api(
         port=free_port(),
         login_rate=10_000,
         run_rate=10_000,
+        link_guess_rate=10_000,
+        door_rate=10_000,
+        mail_dir=tmp_path_factory.mktemp("api-mails"),
         recheck_seconds=0.5,
         signing_key_file=tmp_path_factory.mktemp("api-keys") / "signing-key.pem",
     )

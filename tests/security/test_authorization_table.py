@@ -22,7 +22,7 @@ from vitrine_api.app import routed
 from vitrine_api.credentials import form_token
 from vitrine_api.dependencies import SESSION_COOKIE
 from vitrine_api.pages import GUEST_COOKIE
-from vitrine_api.routes.pages_showcase import VISITOR_COOKIE
+from vitrine_api.showings import VISITOR_COOKIE
 from vitrine_common.clock import utcnow
 from vitrine_common.digests import sha256_bytes
 from vitrine_common.documents import Output, Trial

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from view_samples.claims import (
+    CHECK,
+    CHECK_CANCELLED,
+    CHECK_DIFFERS,
+    CHECK_FAILED,
+    CHECK_QUEUED,
+    CHECK_RUNNING,
+    CLAIMS,
+)
+from view_samples.links import LINK_SAMPLES
 from view_samples.owner import (
     BROKEN,
     BUILDING,
     LANDING,
-    LINK_FORM,
     LINKS,
     MODELS,
     MONITORED,
@@ -47,6 +56,7 @@ PROBLEMS = (
 
 Sample = tuple[v.View, v.RequestContext]
 SAMPLES: dict[str, Sample] = {
+    **LINK_SAMPLES,
     "showcase": (SHOWCASE, ANONYMOUS),
     "showcase-done": (replace(SHOWCASE, run=DONE, history=HISTORY), ANONYMOUS),
     "showcase-every-field": (
@@ -66,6 +76,25 @@ SAMPLES: dict[str, Sample] = {
         ANONYMOUS,
     ),
     "showcase-bare": (v.Showcase(token=TOKEN, title=LONG, fields=()), ANONYMOUS),
+    "showcase-claims": (replace(SHOWCASE, claims=CLAIMS), ANONYMOUS),
+    "version-claims": (
+        replace(VERSION, claims=replace(CLAIMS, start_url="/claims/checks", reference="ada/digits@3")),
+        replace(OWNER, path="/models/ada/digits/versions/3"),
+    ),
+    **{
+        f"check-{name}": (
+            v.CheckPage(check=check, model_title="Handwritten digits", back_url=f"/s/{TOKEN}"),
+            ANONYMOUS,
+        )
+        for name, check in {
+            "reproduced": CHECK,
+            "running": CHECK_RUNNING,
+            "queued": CHECK_QUEUED,
+            "differs": CHECK_DIFFERS,
+            "failed": CHECK_FAILED,
+            "cancelled": CHECK_CANCELLED,
+        }.items()
+    },
     "link-expired": (v.LinkUnavailable(end="expired", ended_at=ago(days=2)), ANONYMOUS),
     "link-revoked": (v.LinkUnavailable(end="revoked"), ANONYMOUS),
     "link-unknown": (v.LinkUnavailable(end="unknown"), ANONYMOUS),
@@ -178,22 +207,6 @@ SAMPLES: dict[str, Sample] = {
         v.Monitor(reference="ada/digits@3", version_url="/v", summary=v.MonitorSummary(runs=0)),
         OWNER,
     ),
-    "links": (
-        v.Links(links=LINKS, form=LINK_FORM, new_url=f"http://127.0.0.1:8300/s/{TOKEN}"),
-        replace(OWNER, path="/links"),
-    ),
-    "links-refused": (
-        v.Links(
-            links=(),
-            form=replace(
-                LINK_FORM,
-                max_runs="-1",
-                problems=(v.FieldProblem(field="max_runs", message="Give 1 or more."),),
-            ),
-        ),
-        replace(OWNER, path="/links"),
-    ),
-    "links-empty": (v.Links(links=(), form=v.LinkForm(versions=())), replace(OWNER, path="/links")),
     "trials": (v.Trials(trials=TRIAL_ROWS), replace(OWNER, path="/trials")),
     "trials-empty": (v.Trials(trials=()), replace(OWNER, path="/trials")),
     "trial": (
@@ -227,9 +240,13 @@ SAMPLES: dict[str, Sample] = {
 """Whole pages by name."""
 
 FRAGMENTS: dict[str, Sample] = {
+    "link-ended": (v.LinkEnded(end="revoked"), ANONYMOUS),
     "run-status": (v.RunStatus(run=DONE), ANONYMOUS),
     "run-status-queued": (v.RunStatus(run=QUEUED), ANONYMOUS),
     "run-status-expired": (v.RunStatus(run=replace(CANCELLED, state="expired", reason=None)), ANONYMOUS),
+    "check-status": (v.CheckStatus(check=CHECK), ANONYMOUS),
+    "check-progress": (v.CheckProgress(check=CHECK_RUNNING), ANONYMOUS),
+    "check-panel": (v.CheckPanel(check=CHECK_QUEUED), ANONYMOUS),
     "run-progress": (v.RunProgress(run=RUNNING), OWNER),
     "run-panel": (v.RunPanel(run=QUEUED, history=HISTORY, runs_left=160), ANONYMOUS),
     "run-panel-alone": (v.RunPanel(run=DONE), ANONYMOUS),

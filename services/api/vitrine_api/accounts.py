@@ -13,7 +13,7 @@ from vitrine_common.errors import Conflict, Gone, Invalid, Problem, Unauthentica
 from vitrine_common.ids import new_id
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,37}[a-z0-9])?")
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
 RESERVED = frozenset(
     {"admin", "api", "login", "logout", "models", "s", "settings", "signup", "static", "vitrine"}
 )
@@ -71,7 +71,7 @@ class Registry:
 def check_account(email: str, name: str) -> None:
     """Raise Invalid unless `email` looks like an address and `name` can be an owner's name."""
     problems = []
-    if not _EMAIL.fullmatch(email):
+    if not EMAIL.fullmatch(email):
         problems.append(Problem("email", "is no e-mail address"))
     if not _NAME.fullmatch(name):
         problems.append(Problem("name", "take 1 to 39 lower-case letters, digits and inner dashes"))

@@ -7,7 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vitrine_api.links import link_state
+from vitrine_api import blindness
+from vitrine_api.blind_use import Use
+from vitrine_api.blindness import EVERYTHING, Sight
+from vitrine_api.links import NewLink
 from vitrine_api.monitoring import WINDOW, Summary
 from vitrine_api.policy import Action, Principal, allows
 from vitrine_api.resources import (
@@ -22,6 +25,7 @@ from vitrine_api.resources import (
     RunOut,
     TokenOut,
     TrialOut,
+    UseOut,
     VersionOut,
     WindowOut,
 )
@@ -80,7 +84,11 @@ def version_out(version: Version) -> VersionOut:
 
 
 def run_out(
-    principal: Principal, record: RunRecord, base: str = f"{API}/runs", version: Version | None = None
+    principal: Principal,
+    record: RunRecord,
+    base: str = f"{API}/runs",
+    version: Version | None = None,
+    sight: Sight = EVERYTHING,
 ) -> RunOut:
     """Describe a run as far as `principal` may know; `base` is where its addresses begin."""
     request, run = record.request, record.run
@@ -93,18 +101,18 @@ def run_out(
         state=record.state,
         final=record.final,
         reason=run.reason if run else None,
-        message=run.message if run and may_open else "",
+        message=sight.text(run.message) if run and may_open else "",
         version=version.reference if version else None,
         version_id=request.version_id if is_member else None,
-        version_digest=request.version_digest,
+        version_digest=sight.digest("bundle", request.version_digest),
         link_id=request.link_id if is_member else None,
-        inputs=json.loads(request.inputs) if may_open else {},
-        outputs=outputs_out(outputs, url),
+        inputs=_inputs_out(request.inputs, sight) if may_open else {},
+        outputs=outputs_out(outputs, url, sight),
         timings=run.timings if run else Timings(),
         cold=run.cold if run else None,
         exit_code=run.exit_code if run else None,
         peak_memory_bytes=run.peak_memory_bytes if run else None,
-        log_tail=run.log_tail if run and may_open else "",
+        log_tail=sight.text(run.log_tail) if run and may_open else "",
         created_at=request.created_at,
         started_at=run.started_at if run else None,
         finished_at=run.finished_at if run else None,
@@ -114,7 +122,21 @@ def run_out(
     )
 
 
-def outputs_out(outputs: list[Output], url: str) -> list[OutputOut]:
+def _inputs_out(inputs: str, sight: Sight) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(inputs)
+    if sight is EVERYTHING:
+        return values
+    return {name: _file_out(value, sight) for name, value in values.items()}
+
+
+def _file_out(value: Any, sight: Sight) -> Any:
+    if not isinstance(value, dict) or set(value) != {"digest", "size", "media_type", "filename"}:
+        return value
+    name, digest = sight.text(str(value["filename"])), sight.digest("input", str(value["digest"]))
+    return value | {"filename": name, "digest": digest}
+
+
+def outputs_out(outputs: list[Output], url: str, sight: Sight = EVERYTHING) -> list[OutputOut]:
     """Describe outputs; several files of one name are told apart by `index`."""
     seen: dict[str, int] = {}
     described = []
@@ -122,22 +144,46 @@ def outputs_out(outputs: list[Output], url: str) -> list[OutputOut]:
         index = seen[output.name] = seen.get(output.name, -1) + 1
         address = f"{url}/outputs/{output.name}" + (f"?index={index}" if index else "")
         told = output.model_dump(exclude={"value"})
+        told["filename"] = sight.output_name(output.name, output.filename)
+        told["digest"] = sight.digest("output", output.digest) if output.digest else None
         value = None if output.value is None else json.loads(output.value)
         described.append(OutputOut(**told, value=value, url=address if output.digest else None))
     return described
 
 
 def link_out(
-    link: ShareLink, version: Version | None, token: str | None = None, base_url: str = ""
+    link: ShareLink,
+    version: Version | None,
+    use: Use | None = None,
+    made: NewLink | None = None,
+    base_url: str = "",
 ) -> LinkOut:
-    """Describe a link to its owner."""
-    told = link.model_dump(include=set(LinkOut.model_fields) - {"token", "url"})
+    """Describe a link to its owner.
+
+    Args:
+        link: which.
+        version: what it shows, if that is still there.
+        use: how often it was used, as far as its owner may know; a new link's is none.
+        made: what is told this once of a new link.
+        base_url: how people reach the api.
+    """
+    use = use or Use()
+    counted = {"runs_used", "opened"}
+    told = link.model_dump(include=set(LinkOut.model_fields) - counted)
+    token = made.token if made else None
     return LinkOut(
         **told,
         version=version.reference if version else None,
-        state=link_state(link),
+        state=use.state(link),
+        runs_used=use.runs,
+        opened=use.opened,
+        use=[UseOut(**vars(bucket)) for bucket in use.buckets],
+        passcode_set=link.passcode_hash is not None,
         token=token,
         url=f"{base_url}/s/{token}" if token else None,
+        embed_url=f"{base_url}/e/{token}" if token and link.embed_origins else None,
+        passcode=made.passcode if made else None,
+        warnings=list(made.warnings) if made else [],
     )
 
 
@@ -145,13 +191,14 @@ def link_view(link: ShareLink, version: Version) -> LinkView:
     """Describe a link to its holder."""
     left = None if link.max_runs is None else max(0, link.max_runs - link.runs_used)
     return LinkView(
-        model=version.model,
-        version_digest=version.digest,
+        model=blindness.title(link, version),
+        version_digest=blindness.digest(link, "bundle", version.digest),
         description=str(version.spec.get("description") or ""),
         state="used_up" if left == 0 else "active",
         runs_left=left,
         expires_at=link.expires_at,
-        **interface(version),
+        max_input_bytes=link.max_input_bytes,
+        **blindness.interface(link, interface(version)),
     )
 
 

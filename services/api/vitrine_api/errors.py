@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from vitrine_api.link_states import LinkLocked
 from vitrine_common.errors import Denied, Invalid, Problem, TooMany, VitrineError
 from vitrine_common.telemetry import correlation_id
 
@@ -69,6 +70,8 @@ def problem_response(error: Exception) -> JSONResponse:
         "errors": [{"field": item.field, "message": item.message} for item in problems_of(known)],
         "request_id": correlation_id(),
     }
+    if isinstance(known, LinkLocked):
+        body["ways"] = list(known.ways)
     return _Escaped(body, status, headers_of(known), MEDIA_TYPE)
 
 
@@ -102,6 +105,8 @@ def headers_of(error: VitrineError | HTTPException) -> dict[str, str]:
         headers = error.headers or {}
     elif isinstance(error, RateLimited):
         headers = {"Retry-After": str(error.retry_after)}
+    elif isinstance(error, LinkLocked):
+        headers = {"WWW-Authenticate": "VitrineLink"}
     elif error.status == 401:
         headers = {"WWW-Authenticate": 'Bearer realm="vitrine"'}
     elif error.status == 503:

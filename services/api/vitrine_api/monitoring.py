@@ -10,10 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.repository import Page, Scores, page_of
 from vitrine_common.documents import ScoringRecord, Version
+
+if TYPE_CHECKING:
+    from vitrine_api.blind_use import BlindUse
 
 WINDOW = 2000
 MAX_LABELS = 50
@@ -47,20 +51,27 @@ class Summary:
 class Monitoring:
     """Reads scoring records of versions that were checked already."""
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: Scores, use: BlindUse) -> None:
         self._scores = scores
+        self._use = use
 
     async def summary(self, member: Member, version: Version) -> Summary:
-        """Summarise the newest `WINDOW` runs."""
+        """Summarise the newest `WINDOW` runs, but those by blind links."""
         require(member, Action.SEE, version)
-        return summarise(await self._scores.window(version.id, WINDOW))
+        hidden = await self._use.hidden_links(version.id)
+        found = await self._scores.window(version.id, WINDOW)
+        return summarise([record for record in found if record.link_id not in hidden])
 
     async def records(
         self, member: Member, version: Version, limit: int, after: str | None
     ) -> Page[ScoringRecord]:
-        """Return scoring records, newest first."""
+        """Return scoring records, newest first, but those of runs by blind links."""
         require(member, Action.SEE, version)
-        return await page_of(self._scores.records, {"version_id": version.id}, limit, after)
+        hidden = await self._use.hidden_links(version.id)
+        where: dict[str, Any] = {"version_id": version.id}
+        if hidden:
+            where["link_id"] = {"$nin": sorted(hidden)}
+        return await page_of(self._scores.records, where, limit, after)
 
 
 def summarise(records: Sequence[ScoringRecord]) -> Summary:

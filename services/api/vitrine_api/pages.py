@@ -7,6 +7,7 @@ bound to whichever of them is there.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote, urlsplit
@@ -28,7 +29,9 @@ from vitrine_api.errors import (
     problems_of,
     status_of,
 )
+from vitrine_api.link_states import LinkLocked, LinkPaused
 from vitrine_api.policy import Member
+from vitrine_api.rendering import embed_policy
 from vitrine_api.services import Services
 from vitrine_api.views.showcase import LinkEnd
 from vitrine_common.clock import utcnow
@@ -165,8 +168,13 @@ async def error_response(request: Request, error: Exception) -> Response:
     if isinstance(known, Unauthenticated) and request.method == "GET" and not visit.by_script:
         return see(f"/login?next={quote(request.url.path)}")
     status = status_of(known)
-    if request.url.path.startswith("/s/") and status in {404, 410} and request.method == "GET":
-        return visit.page(views.LinkUnavailable(end=_end_of(known)), status)
+    if request.url.path.startswith(("/s/", "/e/")) and not visit.by_script:
+        if isinstance(known, LinkLocked):
+            token, embedded = request.url.path.split("/")[2], request.url.path.startswith("/e/")
+            gate = views.LinkGate(token=token, ways=known.ways, embedded=embedded)
+            return framed(request, visit.page(gate, status))
+        if request.method == "GET" and (status in {404, 410} or isinstance(known, LinkPaused)):
+            return framed(request, visit.page(views.LinkUnavailable(end=_end_of(known)), status))
     kind = views.ErrorNotice if visit.by_script else views.ErrorPage
     headers = headers_of(known)
     after = headers.get("Retry-After")
@@ -190,12 +198,23 @@ async def _visit_or_stranger(request: Request) -> Visit:
         return Visit(request, services_of(request), None, new_secret(128))
 
 
+def framed(request: Request, response: Response, origins: Sequence[str] = ("*",)) -> Response:
+    """Let pages of `origins` frame an answer below `/e/`; without them any: for answers that show nothing."""
+    if request.url.path.startswith("/e/"):
+        response.headers["Content-Security-Policy"] = embed_policy(origins)
+    return response
+
+
 def _end_of(error: VitrineError | HTTPException) -> LinkEnd:
     if status_of(error) == 404:
         return "unknown"
+    if isinstance(error, LinkPaused):
+        return "paused"
     return "revoked" if "revoked" in message_of(error) else "expired"
 
 
 def _back(request: Request) -> str:
     parts = request.url.path.split("/")
+    if len(parts) > 3 and parts[1] == "e":
+        return "/".join(parts[:4])
     return f"/s/{parts[2]}" if len(parts) > 2 and parts[1] == "s" else "/"

@@ -11,6 +11,8 @@ from vitrine_common.errors import Invalid, Problem
 
 MIN_LENGTH = 10
 MAX_LENGTH = 256
+MIN_PASSCODE = 6
+"""Shorter than a password: it opens one link, and guesses at it are counted and locked out."""
 _AT_ONCE = 2
 """Each takes 64 MiB and a core for some tens of milliseconds."""
 
@@ -27,6 +29,13 @@ class Passwords:
         """Return the hash. Raises Invalid for what is too short or too long."""
         check_password(password)
         return await self._off_loop(password)
+
+    async def hash_passcode(self, passcode: str) -> str:
+        """Return the hash of a link's passcode. Raises Invalid for what is too short or too long."""
+        if not MIN_PASSCODE <= len(passcode) <= MAX_LENGTH:
+            message = f"has {len(passcode)} characters; take {MIN_PASSCODE} to {MAX_LENGTH}"
+            raise Invalid(f"passcode: {message}", (Problem("passcode", message),))
+        return await self._off_loop(passcode)
 
     async def verify(self, password: str, hashed: str | None) -> bool:
         """Say whether `password` has the hash; None stands for an account that does not exist."""

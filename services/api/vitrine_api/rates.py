@@ -40,6 +40,13 @@ class RateLimit:
         while len(self._buckets) > _MAX_KEYS:
             self._buckets.popitem(last=False)
 
+    def check(self, *keys: str) -> None:
+        """Raise RateLimited when the bucket of a key is empty; take nothing."""
+        now = self._clock()
+        lowest = min(self._level(key, now) for key in keys)
+        if lowest < 1:
+            raise RateLimited(self._what, (1 - lowest) / self._per_second)
+
     def _level(self, key: str, now: float) -> float:
         level, since = self._buckets.get(key, (self._size, now))
         return min(self._size, level + (now - since) * self._per_second)

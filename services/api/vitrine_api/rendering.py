@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
@@ -25,6 +26,16 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 )
 """What the pages need; they have no inline script or style, and nothing from elsewhere."""
+
+
+def embed_policy(origins: Sequence[str]) -> str:
+    """Return the policy of pages that pages of `origins` may show in a frame; they cannot leave the frame."""
+    return (
+        f"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors {' '.join(origins)}; "
+        "object-src 'none'; "
+        "sandbox allow-scripts allow-forms allow-same-origin allow-downloads allow-modals allow-popups "
+        "allow-popups-to-escape-sandbox"
+    )
 
 
 def render(view: View, context: RequestContext) -> str:

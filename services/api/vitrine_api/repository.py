@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from vitrine_common.clock import utcnow
@@ -19,6 +19,9 @@ from vitrine_common.documents import (
     Document,
     Environment,
     Invite,
+    LinkAttempts,
+    LinkCode,
+    LinkPass,
     Mail,
     MetricPoint,
     Model,
@@ -268,6 +271,9 @@ class Links:
 
     def __init__(self, database: Database) -> None:
         self.links = database.collection(ShareLink)
+        self.passes = database.collection(LinkPass)
+        self.codes = database.collection(LinkCode)
+        self.attempts = database.collection(LinkAttempts)
 
     async def by_token_hash(self, token_hash: str) -> ShareLink | None:
         """Return the link, or None."""
@@ -281,16 +287,46 @@ class Links:
         """Return links by id."""
         return await _by_ids(self.links, ids)
 
-    async def take_run(self, link: ShareLink) -> ShareLink | None:
-        """Count one more run; None, and nothing is counted, when the quota is used up."""
-        where: dict[str, Any] = {"_id": link.id}
-        if link.max_runs is not None:
-            where["runs_used"] = {"$lt": link.max_runs}
-        return await self.links.update(where, {"last_run_at": utcnow()}, increments={"runs_used": 1})
+    async def of_group(self, group_id: str) -> list[ShareLink]:
+        """Return the links that were made together."""
+        return await self.links.find({"group_id": group_id}, limit=MAX_PAGE)
 
-    async def return_run(self, link: ShareLink) -> None:
-        """Take back what `take_run` counted for a run that did not come to be."""
-        await self.links.update({"_id": link.id}, {"last_run_at": utcnow()}, increments={"runs_used": -1})
+    async def of_version(self, version_id: str) -> list[ShareLink]:
+        """Return the links of a version, newest first."""
+        return await self.links.find({"version_id": version_id}, limit=1000)
+
+    async def count_run(self, link: ShareLink, changes: Where, by: int) -> ShareLink | None:
+        """Count `by` runs and write `changes`, if the quota allows; None, and nothing is done, if not.
+
+        The rate's times are compared and set: of two that read the same ones, one writes.
+        """
+        where: dict[str, Any] = {"_id": link.id}
+        if by > 0 and link.max_runs is not None:
+            where["runs_used"] = {"$lt": link.max_runs}
+        increments = {"runs_used": by}
+        if "rate_times" in changes:
+            where["rate_revision"] = link.rate_revision
+            increments["rate_revision"] = 1
+        return await self.links.update(where, {**changes, "last_run_at": utcnow()}, increments=increments)
+
+    async def count_opened(self, link: ShareLink) -> None:
+        """Count one more visitor."""
+        await self.links.update({"_id": link.id}, {"owner_id": link.owner_id}, increments={"opened": 1})
+
+    async def take_code_attempt(self, code_id: str) -> LinkCode | None:
+        """Use up one attempt at a code; None where there is no code, or none is left."""
+        where = {"_id": code_id, "attempts_left": {"$gt": 0}}
+        known = await self.codes.find_one(where)
+        if known is None:
+            return None
+        return await self.codes.update(where, {"salt": known.salt}, increments={"attempts_left": -1})
+
+    async def sweep(self) -> None:
+        """Delete passes and codes that have expired, and counts of attempts that nobody made lately."""
+        now = utcnow()
+        await self.passes.delete({"expires_at": {"$lt": now}})
+        await self.codes.delete({"expires_at": {"$lt": now}})
+        await self.attempts.delete({"last_at": {"$lt": now - timedelta(days=2)}})
 
 
 class Mails:
@@ -362,6 +398,10 @@ class Scores:
 
     def __init__(self, database: Database) -> None:
         self.records = database.collection(ScoringRecord)
+
+    async def of_links(self, link_ids: Sequence[str], limit: int) -> list[ScoringRecord]:
+        """Return records of runs by any of the links, the oldest first."""
+        return await self.records.find({"link_id": {"$in": list(link_ids)}}, (("finished_at", 1),), limit)
 
     async def window(self, version_id: str, limit: int) -> list[ScoringRecord]:
         """Return the newest records of a version."""

@@ -144,12 +144,32 @@ class RunOut(BaseModel):
     visitor: str | None = Field(default=None, description="Send it as X-Vitrine-Visitor from now on.")
 
 
+class UseOut(BaseModel):
+    """A blind link's use over some days: enough runs together that none stands out."""
+
+    since: datetime = Field(serialization_alias="from")
+    until: datetime = Field(serialization_alias="to")
+    runs: int
+    failed: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
 class LinkOut(BaseModel):
-    """A share link; `token` and `url` are shown once."""
+    """A share link; `token`, `url`, `embed_url`, `passcode` and `warnings` are shown once.
+
+    Of a blind link `runs_used` counts what `use` tells, and `opened` is not told.
+    """
 
     id: str
     label: str
-    access: Literal["public", "link"]
+    recipient: str
+    group_id: str
+    access: Literal["public", "link", "restricted"]
+    passcode_set: bool
+    emails: list[str]
+    blind: bool
+    embed_origins: list[str]
     version: str | None
     version_id: str
     version_digest: str
@@ -157,11 +177,20 @@ class LinkOut(BaseModel):
     expires_at: datetime | None
     max_runs: int | None
     runs_used: int
+    rate_runs: int | None
+    rate_seconds: int
+    max_input_bytes: int | None
+    opened: int | None
+    use: list[UseOut]
+    paused: bool
     revoked_at: datetime | None
-    state: Literal["active", "expired", "revoked", "used_up"]
+    state: Literal["active", "paused", "expired", "revoked", "used_up"]
     created_at: datetime
     token: str | None = None
     url: str | None = None
+    embed_url: str | None = None
+    passcode: str | None = None
+    warnings: list[str] = []
 
 
 class LinkView(BaseModel):
@@ -175,6 +204,14 @@ class LinkView(BaseModel):
     outputs: list[dict[str, Any]]
     runs_left: int | None
     expires_at: datetime | None
+    max_input_bytes: int | None
+
+
+class PassOut(BaseModel):
+    """A pass for a restricted link; send `secret` as `X-Vitrine-Pass`."""
+
+    secret: str
+    expires_at: datetime
 
 
 class TrialOut(BaseModel):

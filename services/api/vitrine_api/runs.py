@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vitrine_api import audit
+from vitrine_api import audit, blindness
+from vitrine_api.link_quota import Quota, check_size
+from vitrine_api.link_states import check_usable, link_state
 from vitrine_api.policy import Action, Member, Principal, Visitor, require
 from vitrine_api.progress import Follower, Hub
 from vitrine_api.repository import Page, Repository, page_of
@@ -14,9 +16,8 @@ from vitrine_api.run_inputs import RunInputs
 from vitrine_api.settings import ApiSettings
 from vitrine_common.bus import Bus
 from vitrine_common.clock import after as time_after
-from vitrine_common.clock import utcnow
 from vitrine_common.documents import Run, RunRequest, ShareLink, Version
-from vitrine_common.errors import Conflict, Gone, Problem, TooMany
+from vitrine_common.errors import Conflict, Problem, TooMany, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.messages import RunCancel, RunStart
 from vitrine_common.states import RUN, RunState, VersionState
@@ -50,6 +51,7 @@ class Runs:
         self._accounts = repository.accounts
         self._links = repository.links
         self._runs = repository.runs
+        self._quota = Quota(repository.links)
         self._inputs = inputs
         self._bus = bus
         self._hub = hub
@@ -73,17 +75,19 @@ class Runs:
         """
         require(visitor, Action.RUN, version)
         check_usable(visitor.link)
-        if visitor.link.max_runs is not None and visitor.link.runs_used >= visitor.link.max_runs:
+        if link_state(visitor.link) == "used_up":
             raise TooMany("this link's runs are used up; ask its owner for another")
+        check_size(visitor.link, raw)
+        _check_ready_for_visitors(version)
+        raw = blindness.with_example_paths(visitor.link, version, raw)
         request = await self._request(version, raw, None)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
-        link = await self._links.take_run(visitor.link)
-        if link is None:
-            raise TooMany("this link's runs are used up; ask its owner for another")
+        request.blind = visitor.link.blind
+        link = await self._quota.take(visitor.link)
         try:
             check_usable(link)
-        except Gone:
-            await self._links.return_run(link)
+        except VitrineError:
+            await self._quota.give_back(link)
             raise
         # From here on a failure may leave the request stored, so what was counted stays counted.
         await self._accept(request)
@@ -125,8 +129,8 @@ class Runs:
     ) -> Page[RunRecord]:
         """Return the runs of the member's versions, by links too, or those of one version."""
         require(member, Action.SEE, version)
-        where = {"owner_id": member.id} if version is None else {"version_id": version.id}
-        return await self._page(where, limit, after)
+        where: dict[str, Any] = {"owner_id": member.id} if version is None else {"version_id": version.id}
+        return await self._page({**where, "blind": {"$ne": True}}, limit, after)
 
     async def page_of_visitor(self, visitor: Visitor, limit: int, after: str | None) -> Page[RunRecord]:
         """Return this visitor's own runs."""
@@ -174,6 +178,14 @@ class Runs:
                 await self._bus.send(RunCancel(run_id=request.id))
 
 
+def _check_ready_for_visitors(version: Version) -> None:
+    """Like `check_ready`, in words that name neither the version nor its owner. Raises Conflict."""
+    try:
+        check_ready(version)
+    except Conflict:
+        raise Conflict("this model is not ready yet, or its environment could not be made") from None
+
+
 def check_ready(version: Version) -> None:
     """Raise Conflict, with the build's problem, unless the version can be run."""
     if version.state is VersionState.READY and version.environment_digest:
@@ -185,11 +197,3 @@ def check_ready(version: Version) -> None:
             (Problem(problem.culprit or "package", problem.message),),
         )
     raise Conflict(f"{version.reference} is not ready yet; its environment is being made")
-
-
-def check_usable(link: ShareLink) -> None:
-    """Raise Gone for a link that was revoked or has expired."""
-    if link.revoked_at is not None:
-        raise Gone("this link was revoked by its owner")
-    if link.expires_at is not None and link.expires_at <= utcnow():
-        raise Gone("this link has expired; ask its owner for another")

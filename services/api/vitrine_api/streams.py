@@ -20,6 +20,8 @@ from vitrine_common.errors import VitrineError
 S = TypeVar("S")
 SANDBOX = "sandbox; default-src 'none'; frame-ancestors 'none'"
 EVENT_STREAM = "text/event-stream"
+_SAID = frozenset({"message", "log"})
+"""What of news a program has written."""
 
 
 async def event_stream(
@@ -55,13 +57,20 @@ def _lines(change: Change[S], encode: Callable[[Change[S]], list[tuple[str, str]
     return [format_sse_event(event=event, data_str=data) for event, data in encode(change)]
 
 
-def json_events(describe: Callable[[S], BaseModel]) -> Callable[[Change[S]], list[tuple[str, str]]]:
-    """Return an encoder of states as JSON and of news as they came."""
+def json_events(
+    describe: Callable[[S], BaseModel], text: Callable[[str], str] = str
+) -> Callable[[Change[S]], list[tuple[str, str]]]:
+    """Return an encoder of states as JSON and of news as they came, texts in them passed through `text`."""
 
     def encode(change: Change[S]) -> list[tuple[str, str]]:
         if change.state is not None:
             return [(change.kind, describe(change.state).model_dump_json(by_alias=True))]
-        return [("progress", json.dumps(change.news.payload if change.news else {}))]
+        news = change.news.payload if change.news else {}
+        told = {
+            key: text(value) if key in _SAID and isinstance(value, str) else value
+            for key, value in news.items()
+        }
+        return [("progress", json.dumps(told))]
 
     return encode
 
@@ -74,12 +83,18 @@ def without_news(
 
 
 async def blob_response(
-    blobs: BlobStore, digest: str, media_type: str | None, filename: str | None, *, download: bool = False
+    blobs: BlobStore,
+    digest: str,
+    media_type: str | None,
+    filename: str | None,
+    *,
+    download: bool = False,
+    tag: str | None = None,
 ) -> Response:
     """Return stored bytes so that a browser can only show or save them.
 
     They are somebody's: pictures of a safe kind are shown in place, everything else is saved, and nothing
-    runs in the api's origin. Raises BlobNotFound.
+    runs in the api's origin. `tag` is told in place of the digest. Raises BlobNotFound.
     """
     media_type = (media_type or "").split(";")[0].strip().lower()
     inline = media_type in SAFE_TYPES and not download
@@ -88,7 +103,7 @@ async def blob_response(
         "Content-Disposition": f"{'inline' if inline else 'attachment'}; filename*=UTF-8''{quote(name)}",
         "Content-Security-Policy": SANDBOX,
         "Cache-Control": "private, max-age=3600, immutable",
-        "ETag": f'"{digest}"',
+        "ETag": f'"{tag or digest}"',
     }
     stream = await blobs.open_stream(digest)
     headers["Content-Length"] = str(stream.size)

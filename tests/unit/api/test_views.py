@@ -11,7 +11,7 @@ import pytest
 
 from view_samples import FRAGMENTS, SAMPLES
 from vitrine_api.rendering import STATIC, TEMPLATES
-from vitrine_api.views import FieldProblem, RequestContext, View, render
+from vitrine_api.views import FieldProblem, Links, RequestContext, View, render
 
 EVERYTHING = {**SAMPLES, **FRAGMENTS}
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -242,8 +242,12 @@ def test_logs_are_for_owners() -> None:
 
 def test_secrets_are_shown_only_when_just_made() -> None:
     view, context = SAMPLES["links"]
-    assert view.new_url in render(view, context)  # type: ignore[attr-defined]
-    assert view.new_url not in render(replace(view, new_url=None), context)  # type: ignore[attr-defined, call-arg]
+    assert isinstance(view, Links)
+    (made,) = view.new
+    assert made.passcode is not None
+    for secret in (made.url, made.passcode):
+        assert secret in render(view, context)
+        assert secret not in render(replace(view, new=()), context)
 
 
 def test_refused_fields_are_named_for_the_form() -> None:

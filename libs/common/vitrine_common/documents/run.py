@@ -34,6 +34,8 @@ class RunRequest(Document):
     user_id: str | None = None
     link_id: str | None = None
     visitor_id: str | None = None
+    blind: bool = False
+    """By a blind link: its single run is nobody's to see but the visitor's."""
     inputs: str
     device: Literal["cpu", "gpu"] = "cpu"
     expires_at: datetime

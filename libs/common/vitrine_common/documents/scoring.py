@@ -44,6 +44,7 @@ class ScoringRecord(Document):
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("version_id", 1), ("finished_at", -1))),
         Index(keys=(("raw_expires_at", 1),)),
+        Index(keys=(("link_id", 1), ("finished_at", 1))),
     )
 
     version_id: str

@@ -24,7 +24,13 @@ from vitrine_common.messages.trial import (
     TrialProgress,
     TrialStarted,
 )
-from vitrine_common.messages.version import LinkRevoked, VersionBuildFailed, VersionReady, VersionRegister
+from vitrine_common.messages.version import (
+    LinkChanged,
+    LinkRevoked,
+    VersionBuildFailed,
+    VersionReady,
+    VersionRegister,
+)
 
 __all__ = [
     "BuildFailed",
@@ -40,6 +46,7 @@ __all__ = [
     "Envelope",
     "EnvironmentRequest",
     "Event",
+    "LinkChanged",
     "LinkRevoked",
     "Message",
     "Progress",

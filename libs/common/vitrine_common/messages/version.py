@@ -37,6 +37,14 @@ class VersionBuildFailed(Event):
     version_id: str
 
 
+class LinkChanged(Event):
+    """A share link's end, quotas or pause are other than they were, or it is no longer blind."""
+
+    TYPE: ClassVar[str] = "link.changed"
+
+    link_id: str
+
+
 class LinkRevoked(Event):
     """A share link was withdrawn: open pages close, its waiting and working runs stop."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vitrine_api import views
+from vitrine_api.blindness import example_name
 from vitrine_common.bundle import Manifest
 from vitrine_common.errors import Problem
 from vitrine_common.spec import (
@@ -98,6 +100,20 @@ def _file_examples(
         for index, entry in entries
         if entry is not None
     )
+
+
+def without_names(fields: tuple[views.AnyField, ...]) -> tuple[views.AnyField, ...]:
+    """Return the fields of a blind link's form: its example files have names that say nothing."""
+    return tuple(
+        replace(field, examples=tuple(_nameless(one) for one in field.examples))
+        if isinstance(field, views.ImageField | views.FileField)
+        else field
+        for field in fields
+    )
+
+
+def _nameless(example: views.FileExample) -> views.FileExample:
+    return replace(example, filename=example_name(example.index, example.filename))
 
 
 def as_text(value: Any) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vitrine_api import views
+from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.pictures import SAFE_TYPES
 from vitrine_api.presenters.fields import as_text
 from vitrine_api.progress import Change
+from vitrine_api.receipts.issuing import ATTESTED
 from vitrine_api.runs import RunRecord
 from vitrine_common.documents import Output, Version
 from vitrine_common.spec import Spec
@@ -26,11 +28,18 @@ class Reader:
 
     token: str | None = None
     may_open: bool = True
+    receipts: bool = False
+    """Whether this instance issues receipts."""
+
+    place: str = ""
+    """Where the link's pages begin, if not at `/s/{token}`."""
+    sight: Sight = EVERYTHING
 
     @property
     def base(self) -> str:
         """Where the addresses of runs begin."""
-        return f"/s/{self.token}/runs" if self.token else "/runs"
+        place = self.place or (f"/s/{self.token}" if self.token else "")
+        return f"{place}/runs"
 
 
 def run_view(record: RunRecord, version: Version | None, reader: Reader) -> views.RunView:
@@ -44,18 +53,22 @@ def run_view(record: RunRecord, version: Version | None, reader: Reader) -> view
         state=record.state.value,
         created_at=request.created_at,
         token=reader.token,
+        base=reader.base,
         reason=run.reason.value if run and run.reason else None,
-        message=shown.message if shown else "",
+        message=reader.sight.text(shown.message) if shown else "",
         finished_at=run.finished_at if run else None,
         queued_ms=timings.queued_ms if timings else None,
         cold_start_ms=timings.start_ms if timings and run and run.cold else None,
         compute_ms=timings.compute_ms if timings else None,
         total_ms=timings.total_ms if timings else None,
-        inputs=_inputs(request.inputs, spec, f"{reader.base}/{request.id}") if reader.may_open else (),
-        outputs=_outputs(shown.outputs, spec, f"{reader.base}/{request.id}") if shown else (),
-        log_tail=shown.log_tail if shown else "",
+        inputs=_inputs(request.inputs, spec, f"{reader.base}/{request.id}", reader.sight)
+        if reader.may_open
+        else (),
+        outputs=_outputs(shown.outputs, spec, f"{reader.base}/{request.id}", reader.sight) if shown else (),
+        log_tail=reader.sight.text(shown.log_tail) if shown else "",
         show_logs=reader.token is None and reader.may_open,
         can_cancel=reader.may_open and not record.final,
+        has_receipt=reader.receipts and reader.may_open and record.state in ATTESTED,
     )
 
 
@@ -68,33 +81,33 @@ def run_row(record: RunRecord, version: Version | None, reader: Reader, source: 
         created_at=record.request.created_at,
         url=f"{reader.base}/{record.request.id}",
         reference=version.reference if version and reader.token is None else "",
-        summary=_summary(record.request.inputs) if reader.may_open else "",
+        summary=_summary(record.request.inputs, reader.sight) if reader.may_open else "",
         reason=run.reason.value if run and run.reason else None,
         total_ms=run.timings.total_ms if run else None,
         source=source,
     )
 
 
-def _summary(inputs: str) -> str:
-    parts = [_value_words(value) for value in json.loads(inputs).values()]
+def _summary(inputs: str, sight: Sight) -> str:
+    parts = [_value_words(value, sight) for value in json.loads(inputs).values()]
     return ", ".join(part for part in parts if part)[:_SUMMARY]
 
 
-def _value_words(value: Any) -> str:
-    return str(value["filename"]) if _is_file(value) else as_text(value)[:_SUMMARY]
+def _value_words(value: Any, sight: Sight) -> str:
+    return sight.text(str(value["filename"])) if _is_file(value) else as_text(value)[:_SUMMARY]
 
 
 def _is_file(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == _FILE_KEYS
 
 
-def _inputs(inputs: str, spec: Spec | None, url: str) -> tuple[views.InputSummary, ...]:
+def _inputs(inputs: str, spec: Spec | None, url: str, sight: Sight) -> tuple[views.InputSummary, ...]:
     declared = {item.name: item for item in spec.effective_inputs()} if spec else {}
     files = {name for name, item in declared.items() if item.is_file}
     return tuple(
         views.InputSummary(
             title=declared[name].title if name in declared else name,
-            text=_value_words(value),
+            text=_value_words(value, sight),
             url=f"{url}/inputs/{name}" if name in files else None,
             is_image=name in files and value["media_type"] in SAFE_TYPES,
         )
@@ -102,7 +115,9 @@ def _inputs(inputs: str, spec: Spec | None, url: str) -> tuple[views.InputSummar
     )
 
 
-def _outputs(outputs: Iterable[Output], spec: Spec | None, url: str) -> tuple[views.AnyOutput, ...]:
+def _outputs(
+    outputs: Iterable[Output], spec: Spec | None, url: str, sight: Sight
+) -> tuple[views.AnyOutput, ...]:
     declared = {item.name: item for item in spec.effective_outputs()} if spec else {}
     seen: dict[str, int] = {}
     shown = []
@@ -115,7 +130,8 @@ def _outputs(outputs: Iterable[Output], spec: Spec | None, url: str) -> tuple[vi
             "description": (item.description or "") if item else "",
             "url": f"{url}/outputs/{output.name}" + (f"?index={index}" if index else ""),
         }
-        shown.append(_output(output, common))
+        filename = sight.output_name(output.name, output.filename)
+        shown.append(_output(output.model_copy(update={"filename": filename}), common))
     return tuple(shown)
 
 
@@ -178,8 +194,8 @@ def run_events(
         live = replace(
             shown,
             progress=float(fraction) if isinstance(fraction, int | float) else shown.progress,
-            progress_text=str(news.get("message") or shown.progress_text),
-            log_tail=log,
+            progress_text=reader.sight.text(str(news.get("message") or "")) or shown.progress_text,
+            log_tail=reader.sight.text(log),
         )
         shown = live
         return [("progress", render(views.RunProgress(run=live)))]

@@ -30,6 +30,7 @@ from vitrine_api.presenters.models import (
 from vitrine_api.presenters.monitoring import monitor_summary
 from vitrine_api.presenters.runs import run_row
 from vitrine_api.presenters.trials import trial_row
+from vitrine_api.routes.pages_claims import owner_table
 from vitrine_api.routes.pages_runs import reader_of
 from vitrine_api.routes.versions import follow_version
 from vitrine_api.streams import event_stream
@@ -75,6 +76,7 @@ async def model(owner: Text, name: Text, visit: Page) -> Response:
         reverse=True,
     )
     trials = (await services.training.page(who, 50, None)).items
+    links = await _links_of(visit, set(by_id))
     return visit.page(
         views.Model(
             owner=owner,
@@ -85,7 +87,7 @@ async def model(owner: Text, name: Text, visit: Page) -> Response:
             runs=tuple(
                 run_row(item, by_id[item.request.version_id], reader_of(visit, item)) for item in records
             ),
-            links=link_rows(await _links_of(visit, set(by_id)), by_id),
+            links=link_rows(links, by_id, await services.link_use.of(links)),
             trials=tuple(trial_row(item) for item in trials if item.request.model == name),
         )
     )
@@ -108,6 +110,7 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
     environment = await bundles.environment(found.environment_digest) if found.environment_digest else None
     build = await bundles.build(found.build_id) if found.build_id else None
     summary = await services.monitoring.summary(who, found)
+    links = await _links_of(visit, {found.id})
     return visit.page(
         views.Version(
             owner=owner,
@@ -128,9 +131,10 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
             build=build_view(found, build),
             environment=environment_summary(environment),
             lineage=lineage_facts(found),
+            claims=await owner_table(visit, found),
             monitor=monitor_summary(summary) if summary.runs else None,
             runs=tuple(run_row(item, found, reader_of(visit, item)) for item in runs),
-            links=link_rows(await _links_of(visit, {found.id}), {found.id: found}),
+            links=link_rows(links, {found.id: found}, await services.link_use.of(links)),
         )
     )
 

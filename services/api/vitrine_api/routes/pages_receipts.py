@@ -13,8 +13,8 @@ from vitrine_api.dependencies import address_of
 from vitrine_api.forms import text_of
 from vitrine_api.pages import Page, Visit
 from vitrine_api.presenters.receipts import finding
-from vitrine_api.showings import Shown
 from vitrine_api.routes.receipts import receipt_response
+from vitrine_api.showings import Shown
 from vitrine_common.digests import CHUNK
 from vitrine_common.documents import Receipt
 from vitrine_common.receipts.dsse import MAX_ENVELOPE_BYTES

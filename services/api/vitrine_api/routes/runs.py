@@ -132,8 +132,11 @@ async def output_response(
     require(principal, Action.OPEN, record.request)
     outputs = record.run.outputs if record.run else []
     found = find_output(outputs, name, index)
+    seen = await app.sight(principal, await version_of(app, record))
+    digest, filename = found.digest or "", seen.output_name(found.name, found.filename)
+    tag = seen.digest("output", digest)
     return await blob_response(
-        app.platform.blobs, found.digest or "", found.media_type, found.filename, download=download
+        app.platform.blobs, digest, found.media_type, filename, download=download, tag=tag
     )
 
 
@@ -149,7 +152,10 @@ async def input_response(app: Services, principal: Principal, run_id: str, name:
     """Return the bytes of a run's input. Raises NotFound, Denied."""
     record = await app.runs.get(principal, run_id)
     require(principal, Action.OPEN, record.request)
-    value = file_values(await version_of(app, record), record.request.inputs).get(name)
+    version = await version_of(app, record)
+    value = file_values(version, record.request.inputs).get(name)
     if value is None:
         raise NotFound(f"there is no file input `{name[:80]}`")
-    return await blob_response(app.platform.blobs, value.digest, value.media_type, value.filename)
+    seen = await app.sight(principal, version)
+    filename, tag = seen.text(value.filename), seen.digest("input", value.digest)
+    return await blob_response(app.platform.blobs, value.digest, value.media_type, filename, tag=tag)

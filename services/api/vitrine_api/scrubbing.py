@@ -1,0 +1,132 @@
+"""Texts of programs without what would tell whose they are: names, addresses, paths, hosts.
+
+Only for blind links. It is thorough for what is known (the identities that a link was made with, the
+bundle's files, this instance's own names) and for what has a form (paths, e-mail and network addresses);
+it cannot know what else a name may be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+HIDDEN = "[hidden]"
+MAX_TEXT = 1 << 18
+"""Longer texts are cut before they are looked through."""
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,8}")
+_URL = re.compile(r"\b[a-z][a-z0-9+.\-]{1,10}://[^\s'\"<>)\]]{1,2000}", re.IGNORECASE)
+_PATH = re.compile(r"(?<![\w.:/<~-])(?:~[\w.-]*|[A-Za-z]:\\[^\s'\":;,()<>|]*|)(?:/[^\s/'\":;,()<>|\0]+)+/?")
+_WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\[^\s'\":;,()<>|]+")
+_ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_LIBRARY = re.compile(r"(?:site-packages|dist-packages|/lib/python3(?:\.\d+)?)/(.+)")
+_ORCID = re.compile(r"\b\d{4}-\d{4}-\d{4}-\d{3}[\dX]\b")
+_CODE_HOSTS = re.compile(
+    r"\b(?:github|gitlab|bitbucket|codeberg|huggingface|kaggle|sourceforge|gitee)\.(?:com|org|co|net|io)\b\S*"
+    r"|\b[\w-]+\.github\.io\b\S*",
+    re.IGNORECASE,
+)
+_AUTHOR_LINES = re.compile(
+    r"^\W{0,4}(?:-\s*)?(?:name|author|authors|email|maintainer|given-names|family-names|affiliation|orcid)"
+    r"\s*[:=]\s*(.{2,300})$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LONG = 5
+_QUOTED = re.compile(r"[\"']([^\"']{3,100})[\"']")
+
+
+class Scrubber:
+    """Makes texts harmless.
+
+    Args:
+        identities: words that would tell whose it is; any case, and with other separators, too.
+        hidden: words of this instance: host names, a bucket.
+        paths: the bundle's files, by their path in it.
+        rename: what a file of the bundle is called instead.
+    """
+
+    def __init__(
+        self,
+        identities: Iterable[str] = (),
+        hidden: Iterable[str] = (),
+        paths: Sequence[str] = (),
+        rename: Callable[[str], str] = lambda _: HIDDEN,
+    ) -> None:
+        self._rename = rename
+        self._names = self._aliases(paths)
+        self._words = _any_of([*identities, *hidden])
+        self._files = _files(self._names)
+
+    def _aliases(self, paths: Sequence[str]) -> dict[str, str]:
+        """Map each path, and each base name that only one path has, to its alias."""
+        names = {path: self._rename(path) for path in paths}
+        for path, alias in list(names.items()):
+            names.setdefault(path.rpartition("/")[2], alias)
+        return names
+
+    def __call__(self, text: str) -> str:
+        """Return `text` without any of it."""
+        if not text:
+            return text
+        text = text[-MAX_TEXT:]
+        text = _EMAIL.sub(HIDDEN, text)
+        text = _URL.sub(HIDDEN, text)
+        text = _WINDOWS_PATH.sub(self._path, text)
+        text = _PATH.sub(self._path, text)
+        if self._files is not None:
+            text = self._files.sub(lambda match: self._names[match[0]], text)
+        text = _ADDRESS.sub(HIDDEN, text)
+        return self._words.sub(HIDDEN, text) if self._words is not None else text
+
+    def _path(self, match: re.Match[str]) -> str:
+        """Return what stands for an absolute path: a library's own part, or an alias."""
+        path = match[0].replace("\\", "/").rstrip("/")
+        library = _LIBRARY.search(path)
+        if library is not None:
+            return library[1]
+        for start in range(len(path)):
+            if path[start] == "/" and path[start + 1 :] in self._names:
+                return self._names[path[start + 1 :]]
+        return self._rename(path)
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str] | None:
+    """Return a pattern of the words; what separates their parts may be any of ` ._-`, or nothing."""
+    patterns = []
+    for word in sorted({word for word in words if len(word) >= 3}, key=len, reverse=True):
+        parts = [re.escape(part) for part in re.split(r"[\s._\-]+", word) if part]
+        pattern = r"[\s._\-]?".join(parts) if parts else re.escape(word)
+        # A short word may be part of many others; a long one tells wherever it stands.
+        patterns.append(pattern if len(word) >= _LONG else rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])")
+    return re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
+
+
+def _files(names: dict[str, str]) -> re.Pattern[str] | None:
+    if not names:
+        return None
+    listed = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![\w/.-])(?:{listed})(?![\w/-])")
+
+
+def keyed_words(texts: Iterable[str]) -> list[str]:
+    """Return names and addresses that files about a project (`pyproject.toml`, `.git/config`) give."""
+    found: list[str] = []
+    for text in (whole[:MAX_TEXT] for whole in texts):
+        found += _EMAIL.findall(text)
+        for line in _AUTHOR_LINES.findall(text):
+            quoted = _QUOTED.findall(line)
+            found += quoted or [line.strip(" \t,[]{}<>\r")]
+    return [word for word in found if 3 <= len(word) <= 100]
+
+
+def telling(text: str, identities: Iterable[str]) -> list[str]:
+    """Return what in a text for readers would tell who wrote it, in the order of the text, each once."""
+    text = text[:MAX_TEXT]
+    patterns = [_EMAIL, _CODE_HOSTS, _ORCID, _any_of(identities)]
+    found = [
+        (match.start(), match[0])
+        for pattern in patterns
+        if pattern is not None
+        for match in pattern.finditer(text)
+    ]
+    return list(dict.fromkeys(word for _, word in sorted(found)))
