@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from runner_site import BARE, PATIENCE_SECONDS, Site
-from vitrine_common.bundle import FileEntry, Manifest
+from vitrine_common.bundle import DATASET_SPEC, FileEntry, Manifest
 from vitrine_common.clock import after
 from vitrine_common.digests import canonical_json
 from vitrine_common.documents import CheckDataset, ClaimCheck, ClaimCheckRequest, OwnInput
@@ -30,7 +30,7 @@ async def dataset(site: Site, files: Mapping[str, bytes], name: str = "held", **
         FileEntry(path=path, digest=await site.blobs.put_bytes(data), size=len(data))
         for path, data in files.items()
     ]
-    manifest = Manifest(spec={"kind": "dataset"}, files=tuple(entries))
+    manifest = Manifest(spec=DATASET_SPEC, files=tuple(entries))
     await site.blobs.put_bytes(canonical_json(manifest.model_dump(mode="json")))
     return CheckDataset(name=name, number=1, digest=manifest.digest, **fields)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from vitrine import push as pushing
+from vitrine.claims import Claims
 from vitrine.config import Config, config_dir, load_config
 from vitrine.push import PushWatch
 from vitrine.receipts import Receipts
@@ -17,6 +18,7 @@ from vitrine.references import LinkAddress, Reference, parse_link, parse_referen
 from vitrine.results import (
     Account,
     ApiToken,
+    Dataset,
     Invite,
     Link,
     Login,
@@ -198,6 +200,37 @@ class Client:
     def cancel(self, run_id: str) -> Run:
         """Stop a run."""
         return self.runs_of_account.cancel(run_id)
+
+    # Claims and datasets
+
+    def claims(self, target: Ref | LinkAddress) -> Claims:
+        """Return the claims of a version, or of what a link shares (which needs no account)."""
+        if isinstance(target, LinkAddress):
+            transport = Transport(target.url or self.url, http=self._http, patience=self._patience)
+            place = f"/links/{quote(target.token, safe='')}/claims"
+            return Claims(transport, place, f"{place}/checks")
+        ref = parse_reference(target) if isinstance(target, str) else target
+        return Claims(self._transport, f"/versions/{ref.path}/claims", "/claims/checks", str(ref))
+
+    def push_dataset(
+        self, path: Path | str, name: str, *, private: bool = False, watch: PushWatch | None = None
+    ) -> Dataset:
+        """Upload what the platform lacks of a directory or file, and register it as a dataset.
+
+        Raises BadBundle before anything is sent. The same files are the same version.
+        """
+        manifest = self._pusher(watch).send_dataset(Path(path)).manifest
+        files = manifest.model_dump(mode="json")["files"]
+        body = {"name": name, "files": files, "private": private}
+        return Dataset.model_validate(self._call("POST", "/datasets", json=body))
+
+    def datasets(self, limit: int = 50, after: str | None = None) -> Page[Dataset]:
+        """Return the account's datasets, every version, newest first."""
+        return Page[Dataset].model_validate(self._call("GET", "/datasets", params=_page(limit, after)))
+
+    def dataset(self, ref: Ref) -> Dataset:
+        """Return a dataset with its files, by `owner/name@version`. Raises NotFound."""
+        return Dataset.model_validate(self._call("GET", f"/datasets/{_path(ref)}"))
 
     # Links
 

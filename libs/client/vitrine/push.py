@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import httpx
 
 from vitrine.journal import Journal
-from vitrine.sources import Bundle, opened, read_bundle
+from vitrine.sources import Bundle, opened, read_bundle, read_dataset
 from vitrine.transport import Transport
 from vitrine.uploads import Blob, Uploader, UploadWatch
 
@@ -77,17 +77,26 @@ class Pusher:
         """
         with opened(path) as directory:
             bundle = read_bundle(directory, self._watch.hashed, for_training=for_training)
-            for message in bundle.warnings:
-                self._watch.warned(message)
-            with self._store() as store:
-                uploader = Uploader(self._transport, store, self._journal, self._watch)
-                plan = Plan.of(bundle)
-                missing = uploader.missing(list(plan.blobs.values()))
-                size = sum(upload.size for upload in missing)
-                manifest = bundle.manifest
-                self._watch.planned(len(manifest.files), manifest.total_bytes, len(missing), size)
-                uploader.upload(plan.blobs, missing)
+            self._upload(bundle)
         return bundle
+
+    def send_dataset(self, path: Path) -> Bundle:
+        """Read a directory or a file as a dataset and upload what the platform lacks; raises like `send`."""
+        dataset = read_dataset(path, self._watch.hashed)
+        self._upload(dataset)
+        return dataset
+
+    def _upload(self, bundle: Bundle) -> None:
+        for message in bundle.warnings:
+            self._watch.warned(message)
+        with self._store() as store:
+            uploader = Uploader(self._transport, store, self._journal, self._watch)
+            plan = Plan.of(bundle)
+            missing = uploader.missing(list(plan.blobs.values()))
+            size = sum(upload.size for upload in missing)
+            manifest = bundle.manifest
+            self._watch.planned(len(manifest.files), manifest.total_bytes, len(missing), size)
+            uploader.upload(plan.blobs, missing)
 
 
 def manifest_body(bundle: Bundle, model: str | None) -> dict[str, Any]:

@@ -227,3 +227,63 @@ class PlatformStatus(Result):
 
     services: dict[str, dict[str, Any]] = Field(default_factory=dict)
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Dataset(Result):
+    """A version of a dataset; `files` only where it was asked for by itself."""
+
+    id: str
+    reference: str
+    name: str
+    number: int
+    digest: str
+    file_count: int = 0
+    total_bytes: int = 0
+    private: bool = False
+    created_at: datetime | None = None
+    files: tuple[dict[str, Any], ...] = ()
+
+
+class Claim(Result):
+    """A claim of a version, and how its checks ended."""
+
+    name: str
+    statement: str = ""
+    row: str = ""
+    column: str | None = None
+    expected: float
+    tolerance: float = 0.0
+    unit: str | None = None
+    repeats: int = 1
+    extend: dict[str, Any] | None = None
+    tally: dict[str, Any] | None = None
+
+
+class Check(Result):
+    """The check of a claim; `verdict` is set once there is one."""
+
+    id: str
+    claim: str
+    state: str
+    final: bool = False
+    verdict: str | None = None
+    reason: str | None = None
+    message: str = ""
+    ahead: int | None = None
+    expected: float
+    tolerance: float = 0.0
+    unit: str | None = None
+    measured: float | None = None
+    spread: float | None = None
+    repeats: tuple[dict[str, Any], ...] = ()
+    repeats_wanted: int = 1
+    own_inputs_count: int = 0
+    duration_ms: float | None = None
+    environment_digest: str = ""
+    receipt_url: str | None = None
+    visitor: str | None = None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the claim holds."""
+        return self.verdict == "reproduced"

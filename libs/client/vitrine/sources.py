@@ -14,7 +14,7 @@ from vitrine.errors import BadBundle, Fault
 from vitrine_common.archives import extract_archive, is_archive
 from vitrine_common.bundle import Manifest, bundle_warnings, check_runnable
 from vitrine_common.errors import Invalid, Problem
-from vitrine_common.scan import Scan, scan_directory
+from vitrine_common.scan import Scan, scan_dataset, scan_directory
 from vitrine_common.spec.errors import SpecProblem
 
 _FOREIGN = {
@@ -63,6 +63,13 @@ def read_bundle(
     if problems:
         raise bad_bundle(problems)
     return Bundle(scan.manifest, scan.sources, (*scan.spec.warnings(), *bundle_warnings(scan.manifest)))
+
+
+def read_dataset(path: Path, report: Callable[[str, int], None] | None = None) -> Bundle:
+    """Hash a directory or a file as a dataset. Raises BadBundle naming each problem by file."""
+    with _as_bad_bundle():
+        manifest, sources = scan_dataset(path, report=report)
+    return Bundle(manifest, sources, tuple(bundle_warnings(manifest)))
 
 
 def bad_bundle(problems: list[Problem] | tuple[Problem, ...], advice: str = "") -> BadBundle:

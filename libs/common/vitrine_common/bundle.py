@@ -17,6 +17,8 @@ from vitrine_common.spec.errors import SpecProblem
 from vitrine_common.spec.model import Spec
 
 SPEC_FILES = ("vitrine.yaml", "vitrine.yml", "vitrine.json")
+DATASET_SPEC: dict[str, Any] = {"kind": "dataset"}
+"""Stands in a dataset's manifest where a version has its specification; no version can have it."""
 RESERVED_PREFIXES = (".vitrine/",)
 MAX_PROBLEMS = 30
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from vitrine_common.bundle import (
+    DATASET_SPEC,
     DEFAULT_BUNDLE_LIMITS,
     SPEC_FILES,
     BundleError,
@@ -92,6 +93,37 @@ def scan_directory(
     if problems:
         raise BundleError(problems)
     return Scan(manifest, spec, spec_file, sources)
+
+
+def scan_dataset(
+    path: Path, limits: BundleLimits = DEFAULT_BUNDLE_LIMITS, report: Report | None = None
+) -> tuple[Manifest, dict[str, Path]]:
+    """Read a directory, or one file, into a dataset; return its manifest and where each file's bytes lie.
+
+    Ignored are the files that no bundle has either. Raises `BundleError` naming the culprits.
+    """
+    root = path.resolve()
+    if root.is_file():
+        fault = entry_fault(root.name)
+        if fault:
+            raise BundleError([Problem(root.name, fault)])
+        sources = {root.name: root}
+    elif root.is_dir():
+        sources = _collect(root, limits)
+    else:
+        raise BundleError([Problem(str(path), "does not exist; give a file or a directory")])
+    if not sources:
+        raise BundleError([Problem(str(path), "has no files; a dataset has at least one")])
+    entries = []
+    for name, source in sorted(sources.items()):
+        entries.append(_entry(name, source))
+        if report:
+            report(name, entries[-1].size)
+    manifest = Manifest(spec=DATASET_SPEC, files=tuple(entries))
+    problems = check_manifest(manifest, limits)
+    if problems:
+        raise BundleError(problems)
+    return manifest, sources
 
 
 def read_spec(directory: Path) -> tuple[Spec, str]:

@@ -11,6 +11,8 @@ import typer
 
 from vitrine.cli import (
     account_commands,
+    claim_commands,
+    data_commands,
     init_command,
     model_commands,
     push_command,
@@ -59,6 +61,8 @@ for commands in (
     push_command,
     run_commands,
     share_commands,
+    claim_commands,
+    data_commands,
     model_commands,
     train_commands,
     receipt_commands,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from vitrine.errors import ClientError
 
 STATE_STYLES = {
-    **dict.fromkeys(("ready", "succeeded", "active", "healthy"), "green"),
+    **dict.fromkeys(("ready", "succeeded", "reproduced", "active", "healthy"), "green"),
     **dict.fromkeys(("build_failed", "failed", "revoked"), "red"),
-    **dict.fromkeys(("cancelled", "expired", "used_up"), "yellow"),
+    **dict.fromkeys(("cancelled", "expired", "used_up", "differs"), "yellow"),
     **dict.fromkeys(("queued", "starting", "running", "saving", "building", "preparing"), "cyan"),
 }
 _WIDE = 1000

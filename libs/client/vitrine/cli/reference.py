@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -28,8 +29,17 @@ This page is written by `python -m vitrine.cli.reference`.
 def page() -> str:
     """Return the whole page."""
     group: Any = typer.main.get_command(app)
-    sections = [_command(name, found) for name, found in group.commands.items() if not found.hidden]
+    sections = [_command(name, found) for name, found in _commands(group) if not found.hidden]
     return "\n".join([_HEAD, *sections])
+
+
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command with its whole name, those of groups included."""
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"):
+            yield from _commands(found, f"{prefix}{name} ")
+        else:
+            yield prefix + name, found
 
 
 def _command(name: str, found: Any) -> str:

@@ -12,7 +12,7 @@ from vitrine_api.models import MAX_MANIFEST_BYTES
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.repository import Page, Repository, page_of
 from vitrine_common.blobs import BlobStore
-from vitrine_common.bundle import BundleError, Manifest
+from vitrine_common.bundle import DATASET_SPEC, BundleError, Manifest
 from vitrine_common.documents import DatasetVersion
 from vitrine_common.errors import Conflict, Invalid, NotFound, Problem
 from vitrine_common.ids import new_id
@@ -20,8 +20,6 @@ from vitrine_common.spec import DatasetReference, Spec
 from vitrine_common.spec.claims import DATASET_NAME
 
 LATEST = "latest"
-SPEC = {"kind": "dataset"}
-"""Stands in a dataset's manifest where a version has its specification; no version can have it."""
 _NUMBER = re.compile(r"[1-9]\d{0,8}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -47,7 +45,7 @@ class Datasets:
         if re.fullmatch(DATASET_NAME, name) is None:
             message = "take lower-case letters, digits, dots, dashes and underscores, such as `my-data`"
             raise Invalid(f"name: {message}", (Problem("name", message),))
-        manifest = read_files({"spec": SPEC, "files": files})
+        manifest = read_files({"spec": DATASET_SPEC, "files": files})
         if not manifest.files:
             raise Invalid("files: there is none", (Problem("files", "there is none; push at least one"),))
         await check_present(self._bundles, member.id, manifest)
