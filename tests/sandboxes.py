@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from docker_daemon import DockerDaemon
@@ -39,6 +42,7 @@ from vitrine_engine import (
     ScriptModel,
 )
 from vitrine_engine.docker import DockerEngine
+from vitrine_engine.docker.sandbox import DockerSandbox
 from vitrine_engine.process import ProcessEngine
 
 MIB = 1 << 20
@@ -144,6 +148,14 @@ class Bench:
         self.sandboxes.append(sandbox)
         return sandbox
 
+    async def strike(self, sandbox: Sandbox) -> None:
+        """Kill what holds a sandbox, as an operator or a kernel might."""
+        if isinstance(sandbox, DockerSandbox):
+            await asyncio.to_thread(_kill_containers, self.engine, sandbox.containers)
+        else:
+            assert sandbox.pid is not None
+            os.kill(sandbox.pid, signal.SIGKILL)
+
     async def script(self, files: Mapping[str, str | bytes] | None = None, **fields: Any) -> Sandbox:
         """Start a sandbox with a script model made of `files`."""
         sandbox = await self.start(bundle=self.bundle(files or {}), **fields)
@@ -158,6 +170,13 @@ class Bench:
         limits = Limits(memory_bytes=512 * MIB, disk_bytes=32 * MIB, wall_seconds=60)
         sandbox = await self.start(bundle=bundle, environment=environment, limits=limits)
         return sandbox, await sandbox.load(OnnxModel(path="model.onnx", inputs=inputs, outputs=outputs))
+
+
+def _kill_containers(engine: Engine, containers: list[str]) -> None:
+    assert isinstance(engine, DockerEngine)
+    with contextlib.closing(docker.DockerClient(base_url=engine.url)) as client:
+        for container in containers:
+            client.containers.get(container).kill()
 
 
 @pytest.fixture(scope="session", params=["process", "docker"])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from docker_daemon import DockerDaemon
 from sandboxes import SMALL, perform
 from vitrine_engine import InputFile, OutputSpec, Reason, SandboxSpec, ScriptModel, StartError, run
+from vitrine_engine.docker import DockerEngine
 from vitrine_engine.process import ProcessEngine, sandbox
 
 HARNESS = """#!{python}
 import json, os, re, socket, struct, sys, threading, time
-control = socket.socket(fileno=int(re.search(r"main\\((\\d+)\\)", sys.argv[-1]).group(1)))
+{connect}
 control.recv(65536)
 control.send(json.dumps({{"is": "ready", "protocol": 1, "overlay": True}}).encode())
 def frame(header, payload=b""):
@@ -69,19 +72,36 @@ LIES = {
 }
 
 
-class Impostor:
-    """Starts sandboxes whose launcher is a script that speaks for the harness."""
+CONNECT = {
+    "process": r'control = socket.socket(fileno=int(re.search(r"main\((\d+)\)", sys.argv[-1]).group(1)))',
+    "docker": "control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+    'control.connect("/vitrine/control/socket")',
+}
 
-    def __init__(self, directory: Path) -> None:
+
+class Impostor:
+    """Starts sandboxes in which a script speaks for the harness."""
+
+    def __init__(self, kind: str, directory: Path, daemon: DockerDaemon | None) -> None:
+        self.kind = kind
         self.launcher = directory / "launcher"
-        self.engine: ProcessEngine | None = None
-        self.directory = directory
+        self.launcher.write_text("#!/bin/false")
+        self.launcher.chmod(0o755)
+        self.engine: ProcessEngine | DockerEngine
+        if daemon is None:
+            self.engine = ProcessEngine(directory / "state", bwrap=str(self.launcher))
+        else:
+            self.engine = DockerEngine(directory / "state", url=daemon.url, base_image=daemon.base_image)
+            package = directory / "state" / "harness" / "vitrine_harness"
+            shutil.rmtree(package / "__pycache__")
+            self.launcher = package / "container.py"
+
+    def speak(self, text: str) -> None:
+        """Let sandboxes be spoken for by this program."""
+        self.launcher.write_text(text)
 
     async def perform(self, evil: str) -> Reason | None:
-        self.launcher.write_text(HARNESS.format(python=sys.executable, evil=evil))
-        self.launcher.chmod(0o755)
-        if self.engine is None:
-            self.engine = ProcessEngine(self.directory / "state", bwrap=str(self.launcher))
+        self.speak(HARNESS.format(python=sys.executable, connect=CONNECT[self.kind], evil=evil))
         victim = await self.engine.start(SandboxSpec(id="impostor", limits=SMALL))
         await victim.load(ScriptModel())
         ran = await perform(
@@ -99,15 +119,17 @@ class Impostor:
         return reason
 
 
-@pytest.fixture
-async def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Impostor]:
+@pytest.fixture(params=["process", "docker"])
+async def impostor(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Impostor]:
     monkeypatch.setattr(run, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(run, "CANCEL_SECONDS", 0.2)
     monkeypatch.setattr(sandbox, "KILL_SECONDS", 0.2)
-    found = Impostor(tmp_path)
+    daemon = request.getfixturevalue("docker_daemon") if request.param == "docker" else None
+    found = Impostor(request.param, tmp_path, daemon)
     yield found
-    if found.engine is not None:
-        await found.engine.aclose()
+    await found.engine.aclose()
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -137,15 +159,11 @@ async def test_a_harness_cannot_claim_a_cancellation(impostor: Impostor) -> None
     "first",
     ['b"nonsense"', 'b"[]"', 'b"{}"', '{"is": "ready", "protocol": 99}', '{"is": "hello", "protocol": 1}'],
 )
-async def test_a_harness_that_greets_wrongly_does_not_start(tmp_path: Path, first: str) -> None:
-    launcher = tmp_path / "launcher"
-    text = HARNESS.format(python=sys.executable, evil="pass")
+async def test_a_harness_that_greets_wrongly_does_not_start(impostor: Impostor, first: str) -> None:
+    text = HARNESS.format(python=sys.executable, connect=CONNECT[impostor.kind], evil="pass")
     greeting = 'json.dumps({"is": "ready", "protocol": 1, "overlay": True}).encode()'
     assert greeting in text
     said = first if first.startswith("b") else f"json.dumps({first}).encode()"
-    launcher.write_text(text.replace(greeting, said))
-    launcher.chmod(0o755)
-    engine = ProcessEngine(tmp_path / "state", bwrap=str(launcher))
+    impostor.speak(text.replace(greeting, said))
     with pytest.raises(StartError):
-        await engine.start(SandboxSpec(id="rude", limits=SMALL))
-    await engine.aclose()
+        await impostor.engine.start(SandboxSpec(id="rude", limits=SMALL))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 
 from vitrine_harness import PROTOCOL, run, system
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 def main(path: str) -> None:
     """Serve the engine that listens on the Unix socket at `path`, until it hangs up."""
     os.umask(0o022)
+    # As init of its namespace, this process can only be signalled from inside through handlers.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control.connect(path)
     setup = json.loads(control.recv(CONTROL_BYTES))

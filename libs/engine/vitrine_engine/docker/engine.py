@@ -51,6 +51,11 @@ class DockerEngine:
         self._tidying: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def url(self) -> str:
+        """Where the daemon listens."""
+        return self._daemon.url
+
     async def probe(self) -> Isolation:
         """Start a sandbox, look around in it, and report; see `Engine.probe`."""
         return await isolation.probe(self, await self._open())
