@@ -54,12 +54,12 @@ def system_root(environments: Path, environment: Path) -> Path | None:
     `environments` is the folder of all of them. Raises Invalid when the root that it needs is not there.
     """
     try:
-        digest = json.loads((environment / "environment.json").read_bytes()).get("system")
+        digest: str | None = json.loads((environment / "environment.json").read_bytes()).get("system")
     except FileNotFoundError:
         return None
     if digest is None:
         return None
-    root = environments / ".builder" / "system" / str(digest).removeprefix("sha256:") / "rootfs"
+    root = environments / ".builder" / "system" / digest.removeprefix("sha256:") / "rootfs"
     if not root.is_dir():
         raise Invalid(
             f"The system packages {digest} are not on this host ({root}); builder and runner must share "

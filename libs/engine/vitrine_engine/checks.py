@@ -161,7 +161,11 @@ def check_spec(spec: SandboxSpec) -> None:
     if spec.max_runs < 1:
         raise ValueError("max_runs must be at least 1")
     check_limits(spec.limits)
-    for field, path in (("environment", spec.environment), ("bundle", spec.bundle)):
+    for field, path in (
+        ("environment", spec.environment),
+        ("system", spec.system),
+        ("bundle", spec.bundle),
+    ):
         if path is not None and not path.is_dir():
             raise StartError(f"the {field} directory {path} does not exist")
     for bind in spec.binds:

@@ -103,6 +103,9 @@ class SandboxSpec:
     image: str | None = None
     """Docker engine: the image that has this environment at `/env`. A daemon that lacks it is no error where
     `environment` names a directory: then that is shown in the base image. Other engines ignore it."""
+    system: Path | None = None
+    """Process engine: a root file system whose `/usr`, `/etc`, `/opt`, `/var` and so on are shown (read-only)
+    in place of the host's, its Python at `/opt/python` included. Made by the builder."""
     bundle: Path | None = None
     """Host directory shown at `/bundle` (read-only, must be world-readable); None: an empty one."""
     limits: Limits = field(default_factory=Limits)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from vitrine_builder.failures import RETRIED, BuildFailure, FailureReason, from_requirements_error
 from vitrine_builder.lock import Lock, environment_digest
 from vitrine_builder.materialise import EnvironmentStore, Materialised
 from vitrine_builder.presets import preset_file
-from vitrine_builder.progress import Report, Step
+from vitrine_builder.progress import Report, Step, Stopwatch
 from vitrine_builder.repository import Environments
 from vitrine_builder.requirements import (
     MAX_FILE_BYTES,
@@ -24,6 +23,8 @@ from vitrine_builder.requirements import (
     read_requirements,
 )
 from vitrine_builder.resolve import Resolver
+from vitrine_builder.system import SystemStore
+from vitrine_builder.system.wanted import wanted_packages
 from vitrine_common.errors import NotFound, TooLarge, VitrineError
 from vitrine_common.messages import EnvironmentRequest
 
@@ -33,23 +34,6 @@ _WAIT_SECONDS = 0.1
 
 ReadBlob = Callable[[str, int], Awaitable[bytes]]
 """Returns a blob of at most so many bytes; raises NotFound or TooLarge."""
-
-
-@dataclass
-class Stopwatch:
-    """Milliseconds that each part of a build took."""
-
-    milliseconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to `name`."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = (time.perf_counter() - started) * 1000
-            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 1)
 
 
 @dataclass(frozen=True)
@@ -64,6 +48,7 @@ class Recipe:
     read_blob: ReadBlob
     resolver: Resolver
     store: EnvironmentStore
+    system: SystemStore
     environments: Environments
     max_tries: int
     retry_seconds: float
@@ -90,8 +75,10 @@ class Recipe:
             with watch.measure("resolve"):
                 report(Step("resolve", "Choosing versions"))
                 lock = await self._lock(request, report)
+            with watch.measure("system"):
+                lock = await self._with_system(lock, request, report)
             with watch.measure("environment"):
-                return await self._environment(lock, report)
+                return await self._environment(lock, report, watch)
         except (VitrineError, OSError) as error:
             log.exception("build attempt failed")
             sentence = "The builder could not do its work; the operator finds the cause in its log."
@@ -104,6 +91,10 @@ class Recipe:
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
         requirements = await self._requirements(request)
         return await self.resolver.resolve(requirements, report, refresh=request.refresh)
+
+    async def _with_system(self, lock: Lock, request: EnvironmentRequest, report: Report) -> Lock:
+        wanted = await wanted_packages(request, self.read_blob)
+        return replace(lock, system=await self.system.provide(wanted, report)) if wanted else lock
 
     async def _requirements(self, request: EnvironmentRequest) -> Requirements:
         name = request.requirements_name
@@ -124,11 +115,11 @@ class Recipe:
             sentence = f"{name}: the file's bytes are not on the platform; push the bundle again."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None
 
-    async def _environment(self, lock: Lock, report: Report) -> Materialised:
-        environment = self.store.find(lock)
+    async def _environment(self, lock: Lock, report: Report, watch: Stopwatch) -> Materialised:
+        environment = await asyncio.to_thread(self.store.find, lock)
         if environment is None:
             async with self._turn(lock, report):
-                environment = await self.store.materialise(lock, report)
+                environment = await self.store.materialise(lock, report, watch)
         await self.environments.record(environment, lock, self.store.target)
         return environment
 

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,6 +48,10 @@ class BuilderSettings(BaseSettings):
     index_max_age_seconds: float = Field(
         default=600, ge=0, description="How long what an index says of a package is taken as fresh."
     )
+    conda_channels: str = Field(
+        default="",
+        description="Channels of conda packages, separated by spaces; without any, none can be had.",
+    )
     source_timeout_seconds: float = Field(
         default=600, gt=0, description="For building one source distribution."
     )
@@ -59,6 +64,18 @@ class BuilderSettings(BaseSettings):
     resolve_timeout_seconds: float = Field(default=300, gt=0, description="For one list of requirements.")
     install_timeout_seconds: float = Field(default=3600, gt=0, description="For one wheel.")
     compile_timeout_seconds: float = Field(default=1800, gt=0, description="For one wheel.")
+    images: Literal["never", "docker", "registry", "layout"] = Field(
+        default="never",
+        description="Whether environments become images too, and where they go: `docker` loads them into a "
+        "daemon, `registry` pushes them, `layout` keeps what others fetch.",
+    )
+    docker_url: str = Field(
+        default_factory=lambda: os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
+        description="The Docker daemon that gets images; `DOCKER_HOST` by default.",
+    )
+    base_image: str = Field(
+        default="", description="An image of that daemon to build on, in place of a base of this host."
+    )
     base: str = Field(
         default="", description="Digest of the base system to use; by default the one made last."
     )

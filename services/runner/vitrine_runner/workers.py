@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitrine_common.documents import Conditions
+from vitrine_common.environments import system_root
+from vitrine_common.errors import Invalid
 from vitrine_common.ids import new_id
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.states import Reason
@@ -263,9 +265,14 @@ class WorkerPool:
                 "builder and runner must share VITRINE_ENVIRONMENTS_DIR."
             )
             raise RunFault(Reason.PLATFORM_ERROR, message)
+        try:
+            system = system_root(self._environments, environment)
+        except Invalid as error:
+            raise RunFault(Reason.PLATFORM_ERROR, str(error)) from error
         return SandboxSpec(
             id=new_id("worker"),
             environment=environment,
+            system=system,
             bundle=bundle.directory,
             limits=Limits(
                 memory_bytes=limits.memory,

@@ -12,6 +12,8 @@ from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import FileEntry, Manifest, check_runnable
 from vitrine_common.digests import canonical_json
 from vitrine_common.documents import Output, Trial
+from vitrine_common.environments import system_root
+from vitrine_common.errors import Invalid
 from vitrine_common.materialise import read_manifest, write_files
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.spec import Spec
@@ -105,10 +107,15 @@ class Training:
         environment = self.environments / (trial.environment_digest or "").removeprefix("sha256:")
         if not environment.is_dir():
             raise EngineError(f"environment {trial.environment_digest} is not on this host")
+        try:
+            system = system_root(self.environments, environment)
+        except Invalid as error:
+            raise EngineError(str(error)) from error
         sandbox = await self.engine.start(
             SandboxSpec(
                 id=f"{trial.id}-{trial.attempt}",
                 environment=environment,
+                system=system,
                 bundle=directory,
                 limits=_engine_limits(limits, self.settings.max_timeout_seconds),
                 gpu=limits.gpu > 0,

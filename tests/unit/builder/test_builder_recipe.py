@@ -55,7 +55,7 @@ async def read_six(digest: str, limit: int) -> bytes:
 
 def recipe(resolver: Failing) -> Recipe:
     ready = cast("Any", Ready())
-    return Recipe(read_six, cast("Any", resolver), ready, ready, max_tries=3, retry_seconds=0)
+    return Recipe(read_six, cast("Any", resolver), ready, ready, ready, max_tries=3, retry_seconds=0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from vitrine_engine.protocol import SandboxSpec
 TENANT = "1000"
 MOUNT_POINTS = ("/work", "/tmp", "/vitrine/scratch", "/vitrine/run")  # noqa: S108 - inside a sandbox
 SYSTEM_DIRECTORIES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+OWN_DIRECTORIES = ("usr", "etc", "opt", "var", *SYSTEM_DIRECTORIES)
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime")
 ROOT_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_SYS_ADMIN")
 """What the harness needs to become the sandbox's user and to re-own the bundle; given up at once after."""
@@ -29,7 +30,7 @@ LIBRARY_DIRECTORIES = (
 
 def command(spec: SandboxSpec, layout: Layout, *, bwrap: str, descriptor: int, as_root: bool) -> list[str]:
     """Return the argv that starts a sandbox whose harness serves `descriptor`."""
-    parts = [bwrap, *_namespaces(as_root=as_root), "--clearenv", *_system(layout)]
+    parts = [bwrap, *_namespaces(as_root=as_root), "--clearenv", *_root(spec, layout)]
     library_path = libraries(spec)
     if library_path:
         parts += ["--setenv", "LD_LIBRARY_PATH", library_path]
@@ -55,7 +56,7 @@ def libraries(spec: SandboxSpec) -> str:
     """Return the library path of a sandbox: Python's own where it is a shared one, the GPU driver's."""
     parts = []
     prefix = Path(sys.base_prefix)
-    if prefix != Path("/usr") and any((prefix / "lib").glob("libpython*.so*")):
+    if spec.system is None and prefix != Path("/usr") and any((prefix / "lib").glob("libpython*.so*")):
         parts.append("/opt/python/lib")
     if spec.gpu:
         parts.append(DRIVER_DIRECTORY)
@@ -75,12 +76,33 @@ def _namespaces(*, as_root: bool) -> list[str]:
     return [*parts, "--dir", "/proc"]
 
 
-def _system(layout: Layout) -> list[str]:
+def _root(spec: SandboxSpec, layout: Layout) -> list[str]:
     # Made explicitly: bubblewrap makes missing parents for their owner alone.
     parts = []
     for directory in ("/etc", "/opt", "/vitrine"):
         parts += ["--perms", "0755", "--dir", directory]
-    parts += ["--ro-bind", "/usr", "/usr", "--ro-bind", sys.base_prefix, "/opt/python"]
+    parts += _host(layout) if spec.system is None else _own_root(spec.system, layout)
+    return [*parts, "--dev", "/dev", "--ro-bind", str(layout.harness), "/vitrine/harness"]
+
+
+def _own_root(system: Path, layout: Layout) -> list[str]:
+    # Scripts of packages made this tree: nothing in it is followed, or it would lead to the host's files.
+    parts = []
+    for name in OWN_DIRECTORIES:
+        path = system / name
+        if path.is_symlink():
+            parts += ["--symlink", str(path.readlink()), f"/{name}"]
+        elif path.is_dir():
+            parts += ["--ro-bind", str(path), f"/{name}"]
+    for path in sorted(layout.etc.iterdir()):
+        shown = system / "etc" / path.name
+        if not (system / "etc").is_symlink() and shown.is_file() and not shown.is_symlink():
+            parts += ["--ro-bind", str(path), f"/etc/{path.name}"]
+    return parts
+
+
+def _host(layout: Layout) -> list[str]:
+    parts = ["--ro-bind", "/usr", "/usr", "--ro-bind", sys.base_prefix, "/opt/python"]
     for name in SYSTEM_DIRECTORIES:
         path = Path("/", name)
         if path.is_symlink():
@@ -91,7 +113,7 @@ def _system(layout: Layout) -> list[str]:
         parts += ["--ro-bind", str(path), f"/etc/{path.name}"]
     for file in SYSTEM_FILES:
         parts += ["--ro-bind-try", file, file]
-    return [*parts, "--dev", "/dev", "--ro-bind", str(layout.harness), "/vitrine/harness"]
+    return parts
 
 
 def _gpu() -> list[str]:

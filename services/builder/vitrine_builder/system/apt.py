@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,8 +24,8 @@ from vitrine_builder.progress import Report, Step, silent
 from vitrine_builder.system.container import Container, Folder
 from vitrine_builder.system.explain import explain_apt
 from vitrine_builder.system.sources import Sources
+from vitrine_builder.system.turn import turn
 
-_POLL_SECONDS = 0.1
 _AT = "/run/apt"
 _OPTIONS = {
     "Dir::Etc::sourcelist": f"{_AT}/sources/sources.list",
@@ -39,7 +38,7 @@ _OPTIONS = {
     # A name is a name: neither a pattern nor the start of one.
     "APT::Cmd::Pattern-Only": "true",
     "APT::Install-Recommends": "false",
-    "APT::Status-Fd": "2",
+    "APT::Status-Fd": "9",
     "APT::Update::Error-Mode": "any",
     "Acquire::ForceHash": "SHA256",
     "Acquire::Languages": "none",
@@ -52,10 +51,12 @@ _INSTALL = (
     *("-o", "DPkg::Options::=--force-unsafe-io"),
     *("-o", "DPkg::Options::=--force-confdef", "-o", "DPkg::Options::=--force-confold"),
 )
+# Not 2 itself: apt closes this one to what it starts, and a script that asks questions needs an stderr.
+_STATUS_TO_STDERR = ("/bin/bash", "-c", 'exec 9>&2; exec "$@"', "bash")
 _FETCHED = re.compile(
     r"^'[^']*' (?P<file>(?P<name>[^_\s]+)_(?P<version>[^_\s]+)_[^_\s]+\.deb) (?P<size>\d+) (?P<hash>\S*)$"
 )
-_STATUS = re.compile(r"^(?P<kind>dlstatus|pmstatus):(?P<name>[^:]*):(?P<percent>[0-9.]+):(?P<text>.*)$")
+_STATUS = re.compile(r"^(?:dlstatus|pmstatus|pmerror|pmconffile):[^:]*:(?P<percent>[0-9.]+):(?P<text>.*)$")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Apt:
         Raises:
             BuildFailure: a source is unreachable, or not signed with the operator's keys.
         """
+        self.require_sources()
         async with self._alone():
             fresh = 0 <= time.time() - self._stamp() < self.max_age
             if not fresh:
@@ -106,14 +108,16 @@ class Apt:
                 (self._place / "stamp").write_text(str(time.time()))
             return self._state()
 
-    async def resolve(self, base: Path, wanted: Sequence[str]) -> tuple[SystemPackage, ...]:
+    async def resolve(
+        self, base: Path, wanted: Sequence[str], action: str = "install"
+    ) -> tuple[SystemPackage, ...]:
         """Return what installing `wanted` on `base` brings along, in the order of names.
 
         Raises:
             BuildFailure: a package or version is not there, or packages contradict each other.
         """
         async with self._alone():
-            command = ["install", "--print-uris", "-y", "-q", "-o", f"Dir::Cache::archives={_AT}/none"]
+            command = [action, "--print-uris", "-y", "-q", "-o", f"Dir::Cache::archives={_AT}/none"]
             finished = await self._run(base, [*command, "-o", "Debug::NoLocking=1", "--", *wanted])
             if finished.returncode:
                 raise await self._explain(base, finished, wanted)
@@ -161,6 +165,19 @@ class Apt:
         )
         self._require(finished, packages)
 
+    def require_sources(self) -> None:
+        """Check that there is somewhere to take packages from.
+
+        Raises:
+            BuildFailure: there is not, and what to set.
+        """
+        if not self.sources.entries:
+            sentence = (
+                f"This platform knows no source of Debian packages for {self.sources.release}; the operator "
+                "sets VITRINE_BUILDER_APT_SOURCES."
+            )
+            raise BuildFailure(FailureReason.INTERNAL, sentence)
+
     @property
     def _place(self) -> Path:
         text = self.sources.to_text("keys" if self.sources.keyring else None)
@@ -187,17 +204,8 @@ class Apt:
         ):
             folder.mkdir(parents=True, exist_ok=True)
             self.container.own(folder)
-        descriptor = os.open(self._place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(_POLL_SECONDS)
+        async with turn(self._place / "lock"):
             yield
-        finally:
-            os.close(descriptor)
 
     async def _run(
         self,
@@ -216,7 +224,7 @@ class Apt:
         try:
             return await self.container.run(
                 tree,
-                [program, *flags, *command],
+                [*_STATUS_TO_STDERR, program, *flags, *command],
                 bounds=self.bounds,
                 folders=self._folders(archives, lists),
                 network=network,

@@ -95,6 +95,7 @@ class Container:
         network: bool = False,
         read_only: bool = False,
         environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
         on_line: Callable[[str], None] = lambda _line: None,
     ) -> Finished:
         """Run `command` with `tree` as `/`; everything it started is gone when this returns.
@@ -113,7 +114,7 @@ class Container:
                 *self._bind(0, shown[0]),
                 *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108
                 *chain.from_iterable(self._bind(n, each) for n, each in enumerate(folders, 1)),
-                *(_names_of_hosts() if network else ()),
+                *(_names_of_hosts(tree) if network else ()),
                 *("--seccomp", str(descriptor), "--chdir", "/", "--", *closing),
             ]
             return await run_process(
@@ -121,6 +122,7 @@ class Container:
                 bounds=bounds,
                 environment={"PATH": _ENVIRONMENT["PATH"]},
                 directory=Path("/"),
+                stdin=stdin,
                 keep_open=(*keep, descriptor),
                 on_line=on_line,
             )
@@ -178,10 +180,10 @@ def _variables(environment: Mapping[str, str]) -> list[str]:
     return parts
 
 
-def _names_of_hosts() -> list[str]:
-    """Show what a name is looked up with; both files exist in every base."""
+def _names_of_hosts(tree: Path) -> list[str]:
+    """Show what names are looked up with; both files exist in every base."""
     parts = []
     for file in ("/etc/resolv.conf", "/etc/hosts"):
-        if Path(file).exists():
+        if Path(file).exists() and tree != _HOST and (tree / file[1:]).is_file():
             parts += ["--ro-bind", file, file]
     return parts

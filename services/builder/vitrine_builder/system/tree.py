@@ -18,7 +18,6 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -94,8 +93,6 @@ def normalise(tree: Path, *, base: bool = False) -> None:
         for name, text in _FILES.items():
             _remove(tree / name)
             (tree / name).write_text(text)
-        with suppress(FileExistsError):
-            (tree / "opt/python").symlink_to("../usr")
     for path in _entries_of(tree, "etc"):
         if path.name == "shadow" and path.is_file() and not path.is_symlink():
             text = path.read_text()
