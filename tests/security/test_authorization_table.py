@@ -121,9 +121,19 @@ TABLE: dict[str, Row] = {
     f"GET {A}/runs/{{run_id}}/outputs/{{name}}": owner(),
     f"GET {A}/runs/{{run_id}}/inputs/{{name}}": owner(),
     f"POST {A}/runs/{{run_id}}/cancel": owner(202),
+    f"GET {A}/runs/{{run_id}}/receipt": owner(),
+    f"GET {A}{V}/export": owner(),
+    f"POST {A}/receipts/verify": Row((200,) * 5, json={}),
+    "GET /.well-known/vitrine-keys.json": everybody(),
+    f"GET {A}/links/{{link_id}}/opening": owner(),
     f"GET {A}/links": account(),
     f"POST {A}/links": owner(201, json="link"),
+    f"POST {A}/links/groups": owner(201, json="group"),
+    f"PATCH {A}/links/{{link_id}}": owner(json={"paused": True}),
+    f"POST {A}/links/{{link_id}}/unblind": owner(409),
     f"DELETE {A}/links/{{link_id}}": owner(204),
+    f"POST {A}/links/{{token}}/codes": holder(202, json={"email": "eva@example.org"}),
+    f"POST {A}/links/{{token}}/unlock": holder(403, json={"passcode": "not this one"}),
     f"GET {A}/links/{{token}}": holder(),
     f"GET {A}/links/{{token}}/runs": holder(),
     f"POST {A}/links/{{token}}/runs": holder(202, json={"inputs": {}}),
@@ -132,6 +142,8 @@ TABLE: dict[str, Row] = {
     f"GET {A}/links/{{token}}/runs/{{run_id}}/outputs/{{name}}": holder(),
     f"GET {A}/links/{{token}}/runs/{{run_id}}/inputs/{{name}}": holder(),
     f"POST {A}/links/{{token}}/runs/{{run_id}}/cancel": holder(202),
+    f"GET {A}/links/{{token}}/runs/{{run_id}}/receipt": holder(),
+    f"GET {A}/links/{{token}}/export": holder(),
     f"POST {A}/trainings": owner(202, other=422, json="training"),
     f"GET {A}/trials": account(),
     f"GET {A}/trials/{{trial_id}}": owner(),
@@ -158,6 +170,11 @@ TABLE: dict[str, Row] = {
     "GET /models": Row((303,) * 5),
     "GET /models/{owner}/{name}": page(),
     "GET /models/{owner}/{name}/versions/{version}": page(),
+    "GET /models/{owner}/{name}/versions/{version}/export": page(),
+    "GET /verify": everybody(),
+    "POST /verify": Row((422,) * 5, form={}),
+    "GET /runs/{run_id}/receipt": page(),
+    "GET /runs/{run_id}/verify": page(),
     "GET /models/{owner}/{name}/versions/{version}/monitor": page(),
     "GET /builds/{build_id}/events": page(),
     "GET /runs": own_page(),
@@ -168,6 +185,9 @@ TABLE: dict[str, Row] = {
     "POST /runs/{run_id}/cancel": form(other=404),
     "GET /links": own_page(),
     "POST /links": form(201, other=404, version="reference"),
+    "GET /links/{link_id}": page(),
+    "POST /links/{link_id}": form(other=404, label="another"),
+    "POST /links/{link_id}/unblind": form(409, other=404),
     "POST /links/{link_id}/revoke": form(other=404),
     "GET /trials": own_page(),
     "GET /trials/{trial_id}": page(),
@@ -175,7 +195,23 @@ TABLE: dict[str, Row] = {
     "POST /trials/{trial_id}/cancel": form(other=404),
     "GET /s/{token}": holder(),
     "POST /s/{token}/runs": holder(303, form={}),
+    "POST /s/{token}/unlock": holder(403, form={"passcode": "not this one"}),
+    "GET /s/{token}/watch": holder(),
+    "GET /e/{token}": holder(),
+    "GET /e/{token}/{visitor}": holder(),
+    "POST /e/{token}/{visitor}/runs": holder(303, form={}),
+    "GET /e/{token}/{visitor}/runs/{run_id}": holder(),
+    "GET /e/{token}/{visitor}/runs/{run_id}/events": holder(),
+    "GET /e/{token}/{visitor}/runs/{run_id}/outputs/{name}": holder(),
+    "GET /e/{token}/{visitor}/runs/{run_id}/inputs/{name}": holder(),
+    "POST /e/{token}/{visitor}/runs/{run_id}/cancel": holder(303, form={}),
+    "GET /e/{token}/{visitor}/examples/{name}/{index}": holder(),
+    "GET /e/{token}/{visitor}/watch": holder(),
     "GET /s/{token}/runs/{run_id}": holder(),
+    "GET /s/{token}/runs/{run_id}/receipt": holder(),
+    "GET /s/{token}/runs/{run_id}/verify": holder(),
+    "GET /e/{token}/{visitor}/runs/{run_id}/receipt": holder(),
+    "GET /s/{token}/export": holder(),
     "GET /s/{token}/runs/{run_id}/events": holder(),
     "GET /s/{token}/runs/{run_id}/outputs/{name}": holder(),
     "GET /s/{token}/runs/{run_id}/inputs/{name}": holder(),
@@ -191,8 +227,8 @@ async def world(api: Instance) -> dict[str, Any]:
     owner_, other = await api.account(), await api.account()
     version = await api.ready(owner_, name="guarded")
     owner_run = await _finished_run(api, owner_, version)
-    link = await owner_.share(version["reference"])
-    revoked = await owner_.share(version["reference"])
+    link = await owner_.share(version["reference"], embed=["*"])
+    revoked = await owner_.share(version["reference"], embed=["*"])
     link_run, visitor = await _finished_link_run(api, link["token"])
     revoked_run, revoked_visitor = await _finished_link_run(api, revoked["token"])
     assert (await owner_.client.delete(f"/api/v1/links/{revoked['id']}")).status_code == 204
@@ -318,16 +354,26 @@ async def _ask(world: dict[str, Any], target: str, who: str) -> httpx.Response:
     method, template = target.split(" ", 1)
     row = TABLE[target]
     path = await _path(world, template, who, row)
-    is_page = not template.startswith(("/api/", "/healthz", "/static"))
+    is_page = not template.startswith(("/api/", "/healthz", "/static", "/.well-known"))
     client = await _page_client(world, who) if is_page else await _api_client(world, who)
     body: dict[str, Any] = {}
     if row.form is not None:
-        body["data"] = {"csrf_token": _form_token(client), **_filled(world, row.form)}
+        # In a frame there are no cookies: what a form carries is bound to the address.
+        bound = form_token(path.split("/")[3]) if path.startswith("/e/") else _form_token(client)
+        body["data"] = {"csrf_token": bound, **_filled(world, row.form)}
     elif row.json is not None:
         body["json"] = _body(world, row.json)
     elif method == "PUT":
         body["content"] = b"some bytes"
+    if template.endswith("/watch"):
+        return await _opened(client, path)
     return await client.request(method, path, **body)
+
+
+async def _opened(client: httpx.AsyncClient, path: str) -> httpx.Response:
+    """Ask for a stream that has no end of its own, and leave it."""
+    async with client.stream("GET", path) as stream:
+        return httpx.Response(stream.status_code, request=stream.request)
 
 
 async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str:
@@ -341,7 +387,8 @@ async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str
         token, _, run_id = world["links"].get(
             who, (secrets.token_urlsafe(16), "", world["links"]["holder"][2])
         )
-        params |= {"token": token, "run_id": run_id}
+        visitor = world["links"][who][1] if who in world["links"] else secrets.token_urlsafe(16)
+        params |= {"token": token, "run_id": run_id, "visitor": visitor}
     params |= await _spares(world, template)
     path = template
     for name, value in params.items():
@@ -375,6 +422,8 @@ def _body(world: dict[str, Any], wanted: Any) -> Any:
             return _training(world["accounts"]["owner"])
         case "link":
             return {"ref": world["version"]["reference"]}
+        case "group":
+            return {"ref": world["version"]["reference"], "recipients": ["Reviewer 1", "Reviewer 2"]}
     return wanted
 
 

@@ -24,6 +24,7 @@ from vitrine_api.routes import (
     blobs,
     claims,
     datasets,
+    exports,
     link_holders,
     links,
     monitor,
@@ -58,6 +59,8 @@ PAGE_ROUTERS = (
     pages_links.router,
     pages_trials.router,
     pages_receipts.router,
+    pages_receipts.frames,
+    exports.pages,
     pages_showcase.router,
     pages_showcase.frames,
     pages_doors.router,
@@ -74,6 +77,7 @@ API_ROUTERS = (
     training.router,
     monitor.router,
     receipts.router,
+    exports.router,
     status.router,
 )
 

@@ -24,6 +24,8 @@ from vitrine_common.receipts.openings import MAX_BYTES, read_opening
 from vitrine_common.receipts.verification import verify
 
 router = APIRouter(include_in_schema=False)
+frames = APIRouter(prefix="/e/{token}/{visitor}", include_in_schema=False)
+"""A receipt to keep, where a page of another site shows the run; it is checked elsewhere."""
 
 
 @router.get("/verify")
@@ -59,6 +61,7 @@ async def verify_own(run_id: str, visit: Page) -> Response:
 
 
 @router.get("/s/{token}/runs/{run_id}/receipt")
+@frames.get("/runs/{run_id}/receipt")
 async def receipt_by_link(run_id: str, shown: Shown) -> Response:
     """Return the receipt of one of this visitor's runs, to keep."""
     return shown.answer(receipt_response(await _visitors(shown, run_id)))
