@@ -66,3 +66,8 @@ def system_root(environments: Path, environment: Path) -> Path | None:
             "VITRINE_ENVIRONMENTS_DIR."
         )
     return root
+
+
+def image_reference(environment_digest: str) -> str:
+    """Return the name that the image of an environment has in a Docker daemon."""
+    return f"vitrine/env:{environment_digest.removeprefix('sha256:')}"

@@ -1,5 +1,6 @@
 """Where user code runs: the Engine protocol and its adapters."""
 
+from vitrine_engine.choosing import BASE_IMAGE, EngineName, open_engine
 from vitrine_engine.events import (
     CheckpointFile,
     Finished,
@@ -38,10 +39,12 @@ from vitrine_engine.protocol import (
 )
 
 __all__ = [
+    "BASE_IMAGE",
     "Bind",
     "CheckpointFile",
     "Engine",
     "EngineError",
+    "EngineName",
     "Finished",
     "InputFile",
     "Isolation",
@@ -70,4 +73,5 @@ __all__ = [
     "TensorSignature",
     "Timings",
     "Usage",
+    "open_engine",
 ]

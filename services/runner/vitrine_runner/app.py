@@ -14,8 +14,7 @@ from pathlib import Path
 
 from vitrine_common.leases import reap_forever
 from vitrine_common.service import Platform, run_service
-from vitrine_engine import Engine, Isolation
-from vitrine_engine.process import ProcessEngine
+from vitrine_engine import Engine, Isolation, open_engine
 from vitrine_runner.bundles import Bundles, Datasets
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
@@ -46,13 +45,17 @@ async def use(
     Args:
         platform: the connections.
         settings: of this host.
-        engine: where user code runs, closed with the block; the process engine without it.
+        engine: where user code runs, closed with the block; the settings' engine without it.
     """
     async with AsyncExitStack() as parts:
         parts.enter_context(_own_directory(settings.state_dir))
-        engine = engine or ProcessEngine(settings.state_dir / "engine")
+        if engine is None:
+            place = settings.state_dir / "engine"
+            engine, isolation = await open_engine(settings.engine, place, settings.base_image)
+        else:
+            isolation = await engine.probe()
         parts.push_async_callback(engine.aclose)
-        _announce(await engine.probe(), settings)
+        _announce(isolation, settings)
         bundles = Bundles(settings.state_dir / "bundles", platform.blobs, settings.bundle_cache_bytes)
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from vitrine_common.bus import Bus
 from vitrine_common.documents import ClaimCheck, ClaimCheckRequest, Conditions, Repeat
+from vitrine_common.environments import image_reference
 from vitrine_common.errors import StaleState, Unavailable
 from vitrine_common.spec import Claim
 from vitrine_common.spec import Limits as SpecLimits
@@ -167,6 +168,7 @@ class CheckExecution:
         return SandboxSpec(
             id=self._check.id,
             environment=environment,
+            image=image_reference(digest),
             bundle=bundle.directory,
             limits=Limits(
                 memory_bytes=limits.memory,

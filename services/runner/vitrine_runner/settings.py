@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vitrine_common.spec import DEFAULT_LIMITS
 from vitrine_common.spec import Limits as SpecLimits
-from vitrine_engine import Bind
+from vitrine_engine import BASE_IMAGE, Bind, EngineName
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -36,6 +36,15 @@ class RunnerSettings(BaseSettings):
     state_dir: Path = Field(
         default=Path("/var/lib/vitrine/runner"),
         description="Folder of this process alone: fetched bundles and what runs leave for a moment.",
+    )
+    engine: EngineName = Field(
+        default="auto",
+        description="Where user code runs: `process`, `docker` (the daemon of `DOCKER_HOST`), or `auto`: the "
+        "process engine where it works, else docker.",
+    )
+    base_image: str = Field(
+        default=BASE_IMAGE,
+        description="Docker engine: image with Python in which environments run that have none themselves.",
     )
     slots: int = Field(
         default_factory=lambda: max(2, cpu_count()), ge=1, description="Runs that are worked on at a time."

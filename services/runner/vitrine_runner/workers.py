@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitrine_common.documents import Conditions
-from vitrine_common.environments import system_root
+from vitrine_common.environments import image_reference, system_root
 from vitrine_common.errors import Invalid
 from vitrine_common.ids import new_id
 from vitrine_common.spec import Limits as SpecLimits
@@ -272,6 +272,7 @@ class WorkerPool:
         return SandboxSpec(
             id=new_id("worker"),
             environment=environment,
+            image=image_reference(need.environment_digest),
             system=system,
             bundle=bundle.directory,
             limits=Limits(

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from vitrine_engine import BASE_IMAGE, EngineName
+
 GIB = 1 << 30
 
 
@@ -17,6 +19,15 @@ class TrainerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VITRINE_TRAINER_")
 
     state_dir: Path = Field(default=Path("/var/lib/vitrine/trainer"), description="Sandboxes and bundles.")
+    engine: EngineName = Field(
+        default="auto",
+        description="Where trainings run: `process`, `docker` (the daemon of `DOCKER_HOST`), or `auto`: the "
+        "process engine where it works, else docker.",
+    )
+    base_image: str = Field(
+        default=BASE_IMAGE,
+        description="Docker engine: image with Python in which environments run that have none themselves.",
+    )
     slots: int = Field(default=1, ge=1, description="Trials at a time on this host.")
     max_attempts: int = Field(default=3, ge=1, description="How often a trial is begun whose trainer died.")
     sample_seconds: float = Field(default=1.0, gt=0, description="Pause between two resource samples.")

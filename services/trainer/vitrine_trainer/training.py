@@ -12,7 +12,7 @@ from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import FileEntry, Manifest, check_runnable
 from vitrine_common.digests import canonical_json
 from vitrine_common.documents import Output, Trial
-from vitrine_common.environments import system_root
+from vitrine_common.environments import image_reference, system_root
 from vitrine_common.errors import Invalid
 from vitrine_common.materialise import read_manifest, write_files
 from vitrine_common.spec import Limits as SpecLimits
@@ -115,6 +115,7 @@ class Training:
             SandboxSpec(
                 id=f"{trial.id}-{trial.attempt}",
                 environment=environment,
+                image=image_reference(trial.environment_digest or ""),
                 system=system,
                 bundle=directory,
                 limits=_engine_limits(limits, self.settings.max_timeout_seconds),

@@ -26,6 +26,7 @@ class EngineChoice(StrEnum):
 
     AUTO = "auto"
     PROCESS = "process"
+    DOCKER = "docker"
 
 
 def up(

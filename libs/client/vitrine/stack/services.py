@@ -97,9 +97,12 @@ def service_environment(
     if name == "api":
         environment.setdefault("VITRINE_API_SECRET_KEY", secrets.api_secret_key)
         environment.setdefault("VITRINE_API_MAIL_DIR", str(data / "mails"))
+        environment.setdefault("VITRINE_API_SIGNING_KEY_FILE", str(data / "keys" / "signing-key.pem"))
     if name in {"runner", "trainer"}:
         environment[f"VITRINE_{name.upper()}_STATE_DIR"] = str(data / name)
-        environment[f"VITRINE_{name.upper()}_ENGINE"] = resolve_engine(settings.engine)
+        environment[f"VITRINE_{name.upper()}_ENGINE"] = settings.engine
+    if name == "builder" and settings.engine == "docker":
+        environment.setdefault("VITRINE_BUILDER_IMAGES", "docker")
     if name == "builder":
         environment |= uv_environment(base)
     return environment
@@ -127,11 +130,6 @@ def make_folders(data_dir: Path) -> None:
     """Create what the services expect to find."""
     for name in ("environments", "runner", "trainer", "logs"):
         (data_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-
-
-def resolve_engine(engine: str) -> str:
-    """Return the engine that `auto` stands for: `process`, the one that needs no daemon."""
-    return "process" if engine == "auto" else engine
 
 
 def base_environment() -> dict[str, str]:

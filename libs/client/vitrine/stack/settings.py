@@ -54,7 +54,7 @@ class StackSettings:
 
     Attributes:
         port: the api's port; None takes the one of the last start when it is free, else a random one.
-        engine: where user code runs; `auto` takes the best that this machine has.
+        engine: where user code runs: `process`, `docker`, or `auto`, the best that this machine has.
         services: names; each is `<package prefix><name>` with `app.main()`.
         first_account: the module that makes the first account, or None for none.
         fork: whether services are forks of the supervisor; None decides by platform.

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from vitrine.stack import servers, services
 from vitrine.stack.account import Account, load_account, log_in, make_account
+from vitrine.stack.docker import require_docker
 from vitrine.stack.errors import StackError
 from vitrine.stack.ports import free_port, require_free
 from vitrine.stack.services import Addresses
@@ -93,6 +94,8 @@ def _plan(settings: StackSettings) -> _Plan:
     if settings.port is not None:
         require_free(settings.host, settings.port)
     _require_given(settings)
+    if settings.engine == "docker":
+        require_docker()
     given = settings.given
     urls = {"nats": given.nats_url, "mongo": given.mongo_url, "s3": given.s3_endpoint}
     own: dict[str, servers.Server] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrine_engine import checks
+from vitrine_engine.choosing import BASE_IMAGE
 from vitrine_engine.docker import isolation
 from vitrine_engine.docker.container import ENGINE_LABEL, Recipe, size_of
 from vitrine_engine.docker.daemon import Daemon, DaemonError
@@ -19,7 +20,6 @@ from vitrine_engine.docker.sandbox import DockerSandbox
 from vitrine_engine.process.layout import Layout
 from vitrine_engine.protocol import Isolation, SandboxSpec, StartError
 
-BASE_IMAGE = "python:3.11-slim-bookworm"
 USER_IDS = (1 << 30, 1 << 29)
 """First user id for sandboxes and how many, where containers share the host's user namespace."""
 REMAPPED_USER_IDS = (2000, 60000)

@@ -34,6 +34,11 @@ class Images:
                 return found, False
             if spec.environment is None:
                 raise StartError(f"the Docker daemon has no image {spec.image}; build the version again")
+        if spec.system is not None:
+            raise StartError(
+                "this environment has system packages, which the docker engine runs from an image only; "
+                "let the builder make images (VITRINE_BUILDER_IMAGES=docker) and build the version again"
+            )
         return await self.base(), True
 
     async def base(self) -> str:
@@ -49,7 +54,7 @@ class Images:
         except DaemonError as error:
             raise StartError(
                 f"the base image {self._base} is not in the Docker daemon and cannot be fetched ({error}); "
-                "name one that is: VITRINE_DOCKER_BASE_IMAGE"
+                "name one that is there: VITRINE_RUNNER_BASE_IMAGE, VITRINE_TRAINER_BASE_IMAGE"
             ) from error
         found = await self._daemon.image_id(self._base)
         if found is None:

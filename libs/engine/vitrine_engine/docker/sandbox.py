@@ -55,6 +55,11 @@ class DockerSandbox(Serving):
         return None
 
     @property
+    def image_digest(self) -> str:
+        """The image that the containers are made from, by its configuration's digest."""
+        return self._recipe.image
+
+    @property
     def alive(self) -> bool:
         """Whether the sandbox can still take runs."""
         return not self.stopping and self._ending is None
