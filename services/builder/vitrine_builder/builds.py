@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from vitrine_builder.conda import Conda
 from vitrine_builder.failures import RETRIED, BuildFailure, FailureReason, from_requirements_error
 from vitrine_builder.lock import Lock, environment_digest
 from vitrine_builder.materialise import EnvironmentStore, Materialised
@@ -42,6 +43,7 @@ class Recipe:
 
     Attributes:
         read_blob: where requirements files are read.
+        conda: provides what only conda has; None where no requirements can name such packages.
         max_tries: how often a failure that may pass is tried, `retry_seconds` later, doubled each time.
     """
 
@@ -52,6 +54,7 @@ class Recipe:
     environments: Environments
     max_tries: int
     retry_seconds: float
+    conda: Conda | None = None
 
     async def make(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
         """Return the environment of `request`, made or found.
@@ -90,7 +93,11 @@ class Recipe:
             sentence = f"Python {request.python} is not available; write `language: python-{python}`."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
         requirements = await self._requirements(request)
-        return await self.resolver.resolve(requirements, report, refresh=request.refresh)
+        lock = await self.resolver.resolve(requirements, report, refresh=request.refresh)
+        if requirements.conda is None or self.conda is None:
+            return lock
+        part = await self.conda.lock(requirements.conda, requirements.name, report, refresh=request.refresh)
+        return replace(lock, packages=(*lock.packages, part))
 
     async def _with_system(self, lock: Lock, request: EnvironmentRequest, report: Report) -> Lock:
         wanted = await wanted_packages(request, self.read_blob)
@@ -119,6 +126,8 @@ class Recipe:
         environment = await asyncio.to_thread(self.store.find, lock)
         if environment is None:
             async with self._turn(lock, report):
+                if self.conda is not None:
+                    await self.conda.provide(lock.packages, report)
                 environment = await self.store.materialise(lock, report, watch)
         await self.environments.record(environment, lock, self.store.target)
         return environment

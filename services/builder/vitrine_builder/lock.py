@@ -7,8 +7,12 @@ from typing import Any
 
 from vitrine_common.digests import digest_of_json, sha256_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Counts changes in how an environment is laid out; a new number means new digests for all of them."""
+
+
+CONDA = "conda"
+"""Name that the conda part of a lock has among its packages."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class LockedPackage:
 
     `size` is the download's bytes, where the index tells; it takes no part in digests. `source` is the hash
     of the source distribution that the wheel was built from here, and then stands among the hashes too, so
-    that the lock can be installed elsewhere.
+    that the lock can be installed elsewhere. `conda` are the packages of a conda part, which counts as one.
     """
 
     name: str
@@ -33,10 +37,13 @@ class LockedPackage:
     hashes: tuple[str, ...]
     size: int | None = field(default=None, compare=False)
     source: str | None = None
+    conda: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The package as a line of a requirements file with hashes."""
+        """The package as a line of a requirements file with hashes; a conda part as comments."""
+        if self.conda:
+            return "\n".join(f"# conda {entry}" for entry in self.conda)
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={value}" for value in self.hashes)])
 
 
@@ -89,6 +96,7 @@ class Lock:
                     tuple(entry["hashes"]),
                     entry.get("size"),
                     entry.get("source"),
+                    tuple(entry.get("conda", ())),
                 )
                 for entry in packages
             )
@@ -106,13 +114,14 @@ def environment_digest(lock: Lock, target: Target) -> str:
     return digest_of_json(parts if lock.system is None else {**parts, "system": lock.system.digest})
 
 
-def layer_digest(package: LockedPackage, target: Target) -> str:
-    """Return the name of the layer that one package makes on `target`."""
+def layer_digest(package: LockedPackage, target: Target, compiler: str = "") -> str:
+    """Return the name of the layer that one package makes on `target` with bytecode of `compiler`."""
     return digest_of_json(
         {
             "format": FORMAT_VERSION,
             "package": package.text,
             "python": target.python,
             "platform": target.platform,
+            "compiler": compiler,
         }
     )
