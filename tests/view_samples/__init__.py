@@ -28,6 +28,7 @@ from view_samples.owner import (
     VERSION,
     VERSION_ROWS,
 )
+from view_samples.receipts import RECEIPT_SAMPLES
 from view_samples.visitor import (
     ANONYMOUS,
     CANCELLED,
@@ -57,6 +58,7 @@ PROBLEMS = (
 Sample = tuple[v.View, v.RequestContext]
 SAMPLES: dict[str, Sample] = {
     **LINK_SAMPLES,
+    **RECEIPT_SAMPLES,
     "showcase": (SHOWCASE, ANONYMOUS),
     "showcase-done": (replace(SHOWCASE, run=DONE, history=HISTORY), ANONYMOUS),
     "showcase-every-field": (

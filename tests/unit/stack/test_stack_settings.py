@@ -34,6 +34,13 @@ def test_own_settings_of_a_service_stay() -> None:
     assert seen["VITRINE_MONGO_DATABASE"] == "other"
 
 
+def test_only_the_api_is_told_where_the_signing_key_is() -> None:
+    name = "VITRINE_API_SIGNING_KEY_FILE"
+    assert _environment("api")[name] == "/data/keys/signing-key.pem"
+    assert _environment("api", {name: "/mine.pem"})[name] == "/mine.pem"
+    assert not [other for other in ("runner", "trainer", "builder", "monitor") if name in _environment(other)]
+
+
 def test_keys_of_a_given_s3_server_are_not_replaced() -> None:
     base = {"VITRINE_S3_ACCESS_KEY": "mine"}
     assert _environment("api", base, s3_endpoint="http://s3:9")["VITRINE_S3_ACCESS_KEY"] == "mine"
