@@ -2,6 +2,7 @@
 
 python heldout.py --seed 3 --out DIR          one digit: DIR/digit.png, DIR/label.json
 python heldout.py --out DIR --all             all of them: DIR/0000.png …, DIR/labels.json
+python heldout.py --out DIR --dataset         all of them as the dataset of the claim: DIR/0000.pgm …
 """
 
 import argparse
@@ -21,14 +22,28 @@ def picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels).resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.NEAREST)
 
 
+def plain(image: np.ndarray) -> bytes:
+    """Return a digit as a PGM file of 8 x 8 pixels: the same bytes on every machine."""
+    pixels = np.rint(image.reshape(SIDE, SIDE) * 255).astype(np.uint8)
+    return b"P5\n%d %d\n255\n" % (SIDE, SIDE) + pixels.tobytes()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="which digit is drawn")
     parser.add_argument("--out", type=Path, required=True, help="directory that the files are written to")
     parser.add_argument("--all", action="store_true", help="write every held-out digit")
+    parser.add_argument("--dataset", action="store_true", help="write the dataset of the claim")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     _, images, _, labels = split()
+    if options.dataset:
+        known = {f"{index:04d}.pgm": int(label) for index, label in enumerate(labels)}
+        for name, image in zip(known, images, strict=True):
+            (options.out / name).write_bytes(plain(image))
+        (options.out / "labels.json").write_text(json.dumps(known, indent=1) + "\n")
+        print(json.dumps({"digits": len(known), "labels": str(options.out / "labels.json")}))
+        return
     if options.all:
         names = {f"{index:04d}.png": int(label) for index, label in enumerate(labels)}
         for name, image in zip(names, images, strict=True):

@@ -119,6 +119,20 @@ class Demo:
         )
         return folder / "digit.png", int(json.loads((folder / "label.json").read_text())["label"])
 
+    def reproduce(self, site_packages: Path, link: str) -> dict[str, Any]:
+        """Push the held-out digits as a dataset and have the claim checked by the link; return the check."""
+        folder = FOLDER / "heldout"
+        with self.step("claim", "push the test set, reproduce the claimed accuracy"):
+            subprocess.run(
+                [sys.executable, str(EXAMPLE / "heldout.py"), "--dataset", "--out", str(folder)],
+                check=True,
+                capture_output=True,
+                env={**self.environment, "PYTHONPATH": str(site_packages)},
+            )
+            self.vitrine("data", "push", str(folder), "--name", "digits-heldout")
+            (check,) = self.vitrine("reproduce", link)["checks"]
+        return dict(check)
+
 
 def get(url: str, token: str) -> dict[str, Any]:
     """Return what the api answers to the owner."""
@@ -205,6 +219,7 @@ def demonstrate(seed: int) -> dict[str, Any]:
     environment = DATA / "environments" / trial["environment_digest"].removeprefix("sha256:")
     (site_packages,) = environment.glob("lib/python*/site-packages")
     measured = measure(demo, state, link, site_packages)
+    check = demo.reproduce(site_packages, link)
     scored = get(f"{state['url']}/api/v1/versions/{trial['version'].replace('@', '/')}/monitor", token)
     return {
         "link": link,
@@ -213,6 +228,7 @@ def demonstrate(seed: int) -> dict[str, Any]:
         "accuracy": accuracy,
         "seed": seed,
         **measured,
+        "claim": {name: check[name] for name in ("claim", "verdict", "expected", "measured", "spread")},
         "scored_runs": scored["window"]["runs"],
         "steps": demo.steps,
     }
@@ -239,9 +255,11 @@ def main() -> None:
         sys.exit(f"demo failed: {failure}\nLogs: {DATA / 'logs'}")
     summary["total_s"] = round(time.monotonic() - started, 2)
     (FOLDER / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    claim = summary["claim"]
     sys.stdout.write(
         f"\n  held-out accuracy {summary['accuracy']:.3f}; the drawn digit is a {summary['expected']}"
         f" and was read as {summary['prediction']}\n"
+        f"  claimed {claim['expected']}, measured {claim['measured']:.4f}, twice: {claim['verdict']}\n"
         f"  first run {summary['cold_run_ms']} ms with no worker, then {summary['warm_run_ms']} ms\n"
         f"  link {summary['link']}{'' if options.keep else '   (stopped; make demo KEEP=1 keeps it open)'}\n"
         f"  summary {FOLDER / 'summary.json'}\n"

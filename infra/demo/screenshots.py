@@ -29,7 +29,7 @@ def showcase(browser: Browser, link: str, size: str, scheme: str) -> None:
     """Run the first sample as a reviewer does, and keep the page with its result."""
     page = opened(browser, size, scheme)
     page.goto(link)
-    page.set_input_files("input[type=file]", str(EXAMPLE / "samples" / "three.png"))
+    page.set_input_files(".run-form input[type=file]", str(EXAMPLE / "samples" / "three.png"))
     page.click(".run-button")
     page.wait_for_selector("text=Answered in", timeout=60_000)
     page.wait_for_timeout(500)

@@ -89,7 +89,11 @@ def parse_dataset_reference(text: str) -> DatasetReference | None:
 
 
 def _checked_dataset(text: str) -> str:
-    return str(reference) if (reference := parse_dataset_reference(text)) else normalise_path(text)
+    reference = parse_dataset_reference(text)
+    if reference is not None:
+        return str(reference)
+    path = normalise_path(text)
+    return f"./{path}" if "@" in path else path
 
 
 class Metric(Section):
@@ -188,7 +192,7 @@ class Claim(Section):
     @property
     def bundle_path(self) -> str | None:
         """The file or directory of the bundle that is the dataset, where the claim names one."""
-        return self.dataset if self.dataset and self.pushed_dataset is None else None
+        return normalise_path(self.dataset) if self.dataset and self.pushed_dataset is None else None
 
     @property
     def allowance(self) -> Tolerance:

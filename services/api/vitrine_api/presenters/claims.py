@@ -17,6 +17,7 @@ from vitrine_common.spec import Claim
 from vitrine_common.states import VERDICTS, ClaimState
 
 _LOG_TAIL = 8000
+NO_DATASET = "Its author has not pushed the dataset yet; until then it cannot be checked."
 OWN_FIELDS = 5
 """Most file fields that a form shows."""
 
@@ -108,6 +109,7 @@ def _entry(news: ClaimNews, reader: ClaimReader) -> views.ClaimEntry:
         if extend
         else None,
         check_url=f"{reader.base}/{news.own.request.id}" if news.own else "",
+        unavailable=NO_DATASET if claim.pushed_dataset and news.dataset is None else "",
     )
 
 

@@ -46,6 +46,8 @@ class ClaimEntry:
     extend: ClaimExtend | None = None
     check_url: str = ""
     """The reader's own newest check."""
+    unavailable: str = ""
+    """Why it cannot be checked now, in words."""
 
     @property
     def mark(self) -> str:
