@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitrine_builder.builds import Recipe
 from vitrine_builder.bytecode import Compiler, require_interpreter
+from vitrine_builder.conda import Conda
 from vitrine_builder.handlers import router
+from vitrine_builder.images.setup import open_images
 from vitrine_builder.layers import LayerStore
 from vitrine_builder.lock import Lock
 from vitrine_builder.materialise import EnvironmentStore
@@ -22,6 +24,7 @@ from vitrine_builder.resolve import Resolver
 from vitrine_builder.sdists import BuildSandboxes, Sdists
 from vitrine_builder.settings import BuilderSettings
 from vitrine_builder.sources import Sources, open_sources
+from vitrine_builder.system import SystemStore, system_store
 from vitrine_builder.uv import Uv
 from vitrine_builder.worker import Worker
 from vitrine_builder.workspace import Workspace, open_workspace
@@ -43,13 +46,14 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     settings = BuilderSettings()
     builds = Builds(platform.database, platform.holder, platform.work.lease_seconds)
     with open_workspace(platform.settings.environments_dir) as workspace:
-        sources = await _sources(settings, workspace)
-        store = await _store(settings, workspace, sources)
         sandboxes = BuildSandboxes(workspace.root / ".builder" / "sandboxes", settings.build_limits)
+        parts = await open_parts(settings, workspace, sandboxes)
         recipe = Recipe(
             read_blob=platform.blobs.get_bytes,
-            resolver=_resolver(settings, workspace, sources, store, sandboxes),
-            store=store,
+            resolver=parts.resolver,
+            store=parts.store,
+            system=parts.system,
+            conda=parts.conda,
             environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),
             max_tries=settings.max_tries,
             retry_seconds=settings.retry_seconds,
@@ -75,6 +79,46 @@ async def use(platform: Platform) -> AsyncIterator[None]:
             await sandboxes.aclose()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What makes environments, without the platform that asks for them."""
+
+    resolver: Resolver
+    store: EnvironmentStore
+    system: SystemStore
+    conda: Conda
+
+
+async def open_parts(settings: BuilderSettings, workspace: Workspace, sandboxes: BuildSandboxes) -> Parts:
+    """Wire what resolves and what builds, in the order in which the one needs the other.
+
+    Raises:
+        BuildFailure: the interpreter, the base or the Docker daemon that the settings name cannot be used.
+    """
+    sources = await _sources(settings, workspace)
+    store = await _store(settings, workspace, sources)
+    resolver = _resolver(settings, workspace, sources, store, sandboxes)
+    system = system_store(settings, workspace, os.environ)
+    images = await open_images(settings, workspace, settings.target, store.layers.compiler_version, system)
+    conda = _conda(settings, workspace, sources, store)
+    return Parts(resolver, replace(store, images=images), system, conda)
+
+
+def _conda(
+    settings: BuilderSettings, workspace: Workspace, sources: Sources, store: EnvironmentStore
+) -> Conda:
+    places = settings.conda_channels.split()
+    return Conda(
+        workspace=workspace,
+        layers=store.layers,
+        target=settings.target,
+        channels=tuple(place if "://" in place else Path(place).absolute().as_uri() for place in places),
+        environment=sources.environment,
+        bounds=Bounds(settings.install_timeout_seconds, settings.max_file_bytes),
+        max_age=settings.resolution_max_age_seconds,
+    )
+
+
 async def _sources(settings: BuilderSettings, workspace: Workspace) -> Sources:
     memory = workspace.root / ".builder" / "links.json"
     uv = _uv(settings, workspace, settings.resolve_timeout_seconds)
@@ -88,12 +132,13 @@ async def _store(settings: BuilderSettings, workspace: Workspace, sources: Sourc
         settings.compile_jobs,
         workspace.lifeline,
     )
+    interpreter = await require_interpreter(settings.python, settings.target)
     installer = sources.tell(_uv(settings, workspace, settings.install_timeout_seconds))
     return EnvironmentStore(
         workspace=workspace,
-        layers=LayerStore(workspace, installer, compiler),
+        layers=LayerStore(workspace, installer, compiler, interpreter.version),
         target=settings.target,
-        magic=await require_interpreter(settings.python, settings.target),
+        magic=interpreter.magic,
         free_bytes=settings.free_bytes,
     )
 

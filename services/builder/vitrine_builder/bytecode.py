@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from vitrine_builder.process import Bounds, ProcessTimeout, run_process
 
 _PROBE = (
     "import sys, importlib.util;"
-    "sys.stdout.write('%d.%d %s' % (*sys.version_info[:2], importlib.util.MAGIC_NUMBER.hex()))"
+    "sys.stdout.write('%d.%d.%d%s' % sys.version_info[:4] + ' ' + importlib.util.MAGIC_NUMBER.hex())"
 )
 
 
@@ -23,6 +25,14 @@ class Compiled:
 
     files: int
     failed: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder to compile, and where a sandbox sees it: that is in the tracebacks."""
+
+    root: Path
+    inside: str
 
 
 @dataclass(frozen=True)
@@ -38,35 +48,64 @@ class Compiler:
     jobs: int = os.cpu_count() or 1
     lifeline: int | None = None
 
-    async def compile(self, root: Path, inside: str) -> Compiled:
-        """Compile everything below `root`, which a sandbox sees at `inside` (this is in the tracebacks).
+    async def compile(self, folders: Sequence[Folder], on_done: Callable[[int, Compiled], None]) -> None:
+        """Compile everything below `folders`, the first ones first, and tell as each (by number) is done.
 
         Raises:
             BuildFailure: bytecode cannot be written, or not in time.
         """
+        if not folders:
+            return
         command = [
             # Not `-I`: it would ignore the hash seed, on which the order of constants depends.
-            *(str(self.python), "-P", "-s", "-S", "-B", bytecode_worker.__file__),
-            *(str(root), inside, str(self.jobs)),
+            *(str(self.python), "-P", "-s", "-S", "-B", "-W", "ignore"),
+            *(bytecode_worker.__file__, str(self.jobs)),
         ]
+        asked = "".join(f"{number}\t{each.root}\t{each.inside}\n" for number, each in enumerate(folders))
         try:
             finished = await run_process(
                 command,
                 bounds=self.bounds,
                 environment={"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0"},
-                directory=root,
+                directory=Path("/"),
+                stdin=asked.encode(),
                 keep_open=() if self.lifeline is None else (self.lifeline,),
+                on_output=_Answers(on_done),
             )
         except ProcessTimeout as error:
             raise BuildFailure(FailureReason.TIMEOUT, f"Compiling to bytecode gave {error}.") from None
         if finished.returncode:
             raise explain(finished.stderr, finished.returncode)
-        _, files, failed = finished.stdout.split()
-        return Compiled(int(files), int(failed))
 
 
-async def require_interpreter(python: Path, target: Target) -> str:
-    """Check that `python` is what `target` asks for; return its bytecode's magic number, hexadecimal.
+class _Answers:
+    """Reads the worker's lines as they come."""
+
+    def __init__(self, on_done: Callable[[int, Compiled], None]) -> None:
+        self._on_done = on_done
+        self._rest = b""
+
+    def __call__(self, output: bytes) -> None:
+        *lines, self._rest = (self._rest + output).split(b"\n")
+        for line in lines:
+            number, files, failed = map(int, line.split())
+            self._on_done(number, Compiled(files, failed))
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """What compiles: its exact version and its program's digest (`3.11.7-0a1b2c3d`), and its magic number.
+
+    Interpreters of one magic number may write different bytecode for one source, each as good as the other,
+    and so does one interpreter that runs another program. So layers and images name both.
+    """
+
+    version: str
+    magic: str
+
+
+async def require_interpreter(python: Path, target: Target) -> Interpreter:
+    """Check that `python` is what `target` asks for; return what it says of itself.
 
     Raises:
         BuildFailure: it does not run, or is another version.
@@ -83,7 +122,12 @@ async def require_interpreter(python: Path, target: Target) -> str:
         raise BuildFailure(
             FailureReason.INTERNAL, f"The interpreter {python} does not run: {error}"
         ) from None
-    if version != target.python:
-        sentence = f"The interpreter {python} is Python {version}, and environments are for {target.python}."
+    short = ".".join(version.split(".")[:2])
+    if short != target.python:
+        sentence = f"The interpreter {python} is Python {short}, and environments are for {target.python}."
         raise BuildFailure(FailureReason.INTERNAL, sentence)
-    return magic
+    return Interpreter(f"{version.removesuffix('final')}-{_worker_digest()}", magic)
+
+
+def _worker_digest() -> str:
+    return hashlib.sha256(Path(bytecode_worker.__file__).read_bytes()).hexdigest()[:8]

@@ -1,86 +1,178 @@
-"""Compiles the `.py` files below a folder. Runs alone, with nothing but the standard library.
+"""Compiles the `.py` files below folders. Runs alone, with nothing but the standard library.
 
-Started as `python -P -s -S -B bytecode_worker.py FOLDER INSIDE JOBS`; a sandbox sees FOLDER at INSIDE.
-For every file a child is forked from this pristine process, which never compiles: what the compiler writes
-depends on the strings that the process interned before, so one process for many files would give other
-bytes in another order. Nothing is imported from the folder; a file that does not compile (a template, a
-test for an old Python) gets no bytecode.
+Started as `python -P -s -S -B -W ignore bytecode_worker.py JOBS`. Each line of stdin asks for one folder:
+`KEY`, `FOLDER` and `INSIDE`, where a sandbox sees it, separated by tabs. Each line of stdout answers one:
+`KEY COMPILED FAILED`, in the order in which they end.
 
-Writes one line `compiled FILES FAILED` to stdout at the end.
+What the compiler writes depends on the strings that its process holds, so this process compiles nothing: it
+forks a pristine child for a batch of files, which keeps nothing of a file when it is done with it. A child to
+which anything else happens than that a file compiles (an error, a codec that has to be imported, a limit) is
+given up, and each file of its batch gets a pristine child of its own. Nothing is imported from the folders.
+Tests of packages get no bytecode: nobody serves them, and they are a third of all code.
 """
 
+import _imp
 import gc
+import importlib.util
+import marshal
 import os
-import py_compile
+import re
 import resource
 import sys
 
+# Paths are strings here: pathlib would hold names that what is compiled may use.
+# ruff: noqa: PTH103, PTH108, PTH123
+
 MEMORY_BYTES = 2 << 30
 CPU_SECONDS = 60
+BATCH_BYTES = 1_000_000
+UNTOUCHED = {"test", "tests", "__pycache__"}
+CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*(?!utf-?8\b)([-\w.]+)", re.IGNORECASE)
+SUFFIX = f".{sys.implementation.cache_tag}.pyc"
+# Bytecode that belongs to a source of this hash, which no import compares: files are read-only, and times
+# say nothing on a copy (PEP 552).
+HEAD = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+MAGIC = int.from_bytes(importlib.util.MAGIC_NUMBER, "little")
 
 
-def sources(folder: str) -> list[str]:
-    """Return every `.py` file below `folder`, sorted."""
+def sources(folder: str) -> list[tuple[str, int]]:
+    """Return every `.py` file below `folder` that gets bytecode, with its bytes, sorted."""
     found = []
     for place, folders, files in os.walk(folder):
-        folders.sort()
+        folders[:] = [name for name in folders if name not in UNTOUCHED]
         found += [f"{place}/{file}" for file in files if file.endswith(".py")]
-    return sorted(found)
+    return [(file, os.lstat(file).st_size) for file in sorted(found)]
 
 
-def compile_one(source: str, name: str) -> int:
-    """Write the bytecode of `source` beside it, calling it `name`; return 0, or 1 if it does not compile."""
+def batches(files: list[tuple[str, int]]) -> list[list[str]]:
+    """Return the files in lots that are worth a child."""
+    lots: list[list[str]] = []
+    room = 0
+    for file, size in files:
+        if not lots or room < size:
+            lots.append([])
+            room = BATCH_BYTES
+        lots[-1].append(file)
+        room -= size
+    return lots
+
+
+def bytecode_of(source: str) -> str:
+    """Return where imports look for the bytecode of `source` (PEP 3147)."""
+    folder, _, name = source.rpartition("/")
+    return f"{folder}/__pycache__/{name.removesuffix('.py')}{SUFFIX}"
+
+
+def remove(file: str) -> None:
+    """Remove `file`, if it is there."""
+    if os.path.lexists(file):
+        os.unlink(file)
+
+
+def compile_one(source: str, name: str, alone: bool) -> None:
+    """Write the bytecode of `source` beside it, calling it `name`."""
+    with open(source, "rb") as file:
+        text = file.read()
+    if not alone and any(CODING.match(line) for line in text.split(b"\n", 2)[:2]):
+        raise ValueError("decoding it imports a codec")
+    code = marshal.dumps(compile(text, name, "exec", dont_inherit=True))
+    target = bytecode_of(source)
+    os.makedirs(target.rpartition("/")[0], exist_ok=True)
+    if alone:
+        remove(target)
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb", buffering=0) as out:
+        hashed = _imp.source_hash(MAGIC, text)
+        data = memoryview(HEAD + hashed + code)
+        while data:
+            data = data[out.write(data) :]
+
+
+def compile_all(files: list[str], folder: str, inside: str) -> int:
+    """Compile `files` in this child; return 0, 1 if one did not compile, or 2 if one cannot be written."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     try:
-        # The hash is not checked at import: files are read-only, and times say nothing on a copy.
-        py_compile.compile(
-            source,
-            dfile=name,
-            doraise=True,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
+        for file in files:
+            compile_one(file, inside + file.removeprefix(folder), len(files) == 1)
     except OSError:
         return 2
-    except (py_compile.PyCompileError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return 1
     return 0
 
 
-def reap() -> int:
-    """Wait for one child; return 1 if its file has no bytecode.
+class Pool:
+    """Children at work, at most `jobs` at a time."""
 
-    Raises:
-        SystemExit: the file could not be written.
-    """
-    _, status = os.wait()
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 2:
-        sys.exit("bytecode cannot be written: No space left on device (os error 28)")
-    return 1 if status else 0
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.running: dict[int, tuple[str, list[str]]] = {}
+        self.folders: dict[str, tuple[str, str]] = {}
+        self.left: dict[str, int] = {}
+        self.counts: dict[str, list[int]] = {}
+
+    def add(self, key: str, folder: str, inside: str) -> None:
+        """Compile everything below `folder`."""
+        files = sources(folder)
+        self.folders[key] = (folder, inside)
+        self.counts[key] = [len(files), 0]
+        # One more than the files, taken off at the end of this function.
+        self.left[key] = len(files) + 1
+        for lot in batches(files):
+            self.start(key, lot)
+        self.done(key, 1)
+
+    def start(self, key: str, lot: list[str]) -> None:
+        """Give `lot` to a child, as soon as there may be one more."""
+        while len(self.running) >= self.jobs:
+            self.reap()
+        pid = os.fork()
+        if pid == 0:
+            code = 3
+            try:
+                code = compile_all(lot, *self.folders[key])
+            finally:
+                os._exit(code)
+        self.running[pid] = (key, lot)
+
+    def reap(self) -> None:
+        """Wait for one child.
+
+        Raises:
+            SystemExit: a file could not be written.
+        """
+        pid, status = os.wait()
+        key, lot = self.running.pop(pid)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 2:
+            sys.exit("bytecode cannot be written: No space left on device (os error 28)")
+        if status and len(lot) > 1:
+            for file in lot:
+                self.start(key, [file])
+            return
+        if status:
+            self.counts[key][1] += 1
+            remove(bytecode_of(lot[0]))
+        self.done(key, len(lot))
+
+    def done(self, key: str, files: int) -> None:
+        """Count files that are finished, and tell of the folder whose last ones they are."""
+        self.left[key] -= files
+        if not self.left[key]:
+            total, failed = self.counts[key]
+            os.write(1, f"{key} {total - failed} {failed}\n".encode())
 
 
 def main() -> None:
-    """Compile everything, with at most JOBS children at a time."""
-    folder, inside, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    """Compile every folder that stdin names."""
     # A collection in a short-lived child would only copy the pages that it shares with this process.
     gc.disable()
     gc.freeze()
-    files = sources(folder)
-    running = failed = 0
-    for source in files:
-        if running >= jobs:
-            failed += reap()
-            running -= 1
-        if os.fork() == 0:
-            code = 3
-            try:
-                code = compile_one(source, inside + source.removeprefix(folder))
-            finally:
-                os._exit(code)
-        running += 1
-    for _ in range(running):
-        failed += reap()
-    sys.stdout.write(f"compiled {len(files) - failed} {failed}\n")
+    pool = Pool(int(sys.argv[1]))
+    while line := sys.stdin.readline():
+        key, folder, inside = line.rstrip("\n").split("\t")
+        pool.add(key, folder, inside)
+    while pool.running:
+        pool.reap()
 
 
 if __name__ == "__main__":

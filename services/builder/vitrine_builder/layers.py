@@ -6,155 +6,260 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from vitrine_builder.bytecode import Compiler
+from vitrine_builder.bytecode import Compiled, Compiler, Folder
 from vitrine_builder.failures import disk_errors, scrub
 from vitrine_builder.lock import LockedPackage, layer_digest
-from vitrine_builder.progress import Report, Step, silent
-from vitrine_builder.scripts import relocate_scripts
+from vitrine_builder.progress import Report, Step, Stopwatch, silent
+from vitrine_builder.sdists.memory import built_wheel
 from vitrine_builder.uv import Uv
+from vitrine_builder.wheels import WheelTree, installed_from
 from vitrine_builder.workspace import Workspace, publish
 
 INSIDE = "/env"
 """Where a sandbox sees the environment."""
-DOWNLOADS = 4
-"""Wheels fetched at a time; one index answers that many without complaint."""
+
+
+class LayerFile(NamedTuple):
+    """A file of a layer, relative to its tree, which is laid out like an environment."""
+
+    path: str
+    size: int
+    executable: bool
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A finished layer. `tree` is laid out like an environment; sizes in bytes.
+    """A finished layer.
 
-    `uncompiled` counts sources without bytecode, since they do not compile.
+    Attributes:
+        tree: laid out like an environment.
+        content: bytes of the wheel's own files, equal wherever the wheel is unpacked.
+        listing: every file of the tree, sorted, bytecode included.
+        uncompiled: sources without bytecode, since they do not compile.
     """
 
     package: LockedPackage
     tree: Path
-    files: int
-    size: int
+    content: int
+    listing: tuple[LayerFile, ...]
     uncompiled: int
+
+    @property
+    def name(self) -> str:
+        """The package's name."""
+        return self.package.name
+
+    @property
+    def files(self) -> int:
+        """Number of files."""
+        return len(self.listing)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.listing)
+
+
+OnLayer = Callable[[Layer], None]
 
 
 @dataclass(frozen=True)
 class LayerStore:
-    """Makes layers and finds those that exist. A layer is there completely or not at all."""
+    """Makes layers and finds those that exist. A layer is there completely or not at all.
+
+    Attributes:
+        compiler_version: of the interpreter that compiles; part of a layer's name.
+        find_links: folders of wheels that were built here.
+    """
 
     workspace: Workspace
     uv: Uv
     compiler: Compiler
+    compiler_version: str = ""
+    find_links: tuple[Path, ...] = ()
+    _known: dict[LockedPackage, Layer] = field(default_factory=dict, repr=False, compare=False)
 
     def find(self, package: LockedPackage) -> Layer | None:
         """Return the layer of `package`, or None when it has to be made."""
-        place = self._place(package)
+        place = self.place(package)
+        if (known := self._known.get(package)) is not None and known.tree.is_dir():
+            return known
         try:
             kept = json.loads((place / "layer.json").read_bytes())
         except FileNotFoundError:
             return None
-        return Layer(package, place / "tree", kept["files"], kept["size"], kept["uncompiled"])
+        listing = tuple(LayerFile(*entry) for entry in kept["listing"])
+        layer = Layer(package, place / "tree", kept["content"], listing, kept["uncompiled"])
+        self._known[package] = layer
+        return layer
 
-    async def make(self, packages: Sequence[LockedPackage], report: Report = silent) -> list[Layer]:
-        """Make the layers of `packages`: all wheels are fetched and unpacked, then compiled one by one.
+    def place(self, package: LockedPackage) -> Path:
+        """Return where the layer of `package` is, or would be."""
+        digest = layer_digest(package, self.uv.target, self.compiler_version)
+        return self.workspace.layers / digest.removeprefix("sha256:")
+
+    async def make(
+        self,
+        packages: Sequence[LockedPackage],
+        report: Report = silent,
+        watch: Stopwatch | None = None,
+        on_unpacked: Callable[[dict[LockedPackage, int]], None] = lambda _content: None,
+        on_layer: OnLayer = lambda _layer: None,
+    ) -> list[Layer]:
+        """Make the layers of `packages`: wheels are fetched and unpacked, then compiled, large ones first.
+
+        `on_unpacked` is told the content of each before any is compiled, `on_layer` of each that is done.
 
         Raises:
             BuildFailure: a wheel cannot be had, its hash differs, or the disk is full.
         """
         if not packages:
             return []
+        watch = watch or Stopwatch()
         with disk_errors(), contextlib.ExitStack() as drafts:
             folders = {package: drafts.enter_context(self.workspace.draft()) for package in packages}
-            await self._install_all(folders, report)
-            layers = []
-            for done, (package, folder) in enumerate(folders.items()):
-                report(Step("compile", package.name, done, len(packages), "packages"))
-                layers.append(await self._finish(package, folder))
-            report(Step("compile", "", len(packages), len(packages), "packages"))
-        return layers
+            scratch = drafts.enter_context(self.workspace.draft())
+            with watch.measure("download"):
+                await self._install(list(folders), scratch, report)
+            with watch.measure("unpack"):
+                content = await asyncio.to_thread(self._lay_all, folders, scratch, report)
+            on_unpacked(content)
+            order = sorted(folders, key=lambda package: (-content[package], package.name))
+            with watch.measure("compile"):
+                ordered = [(package, folders[package]) for package in order]
+                return await self._compile(ordered, content, report, on_layer)
 
-    def _place(self, package: LockedPackage) -> Path:
-        return self.workspace.layers / layer_digest(package, self.uv.target).removeprefix("sha256:")
+    @property
+    def _site_packages(self) -> str:
+        return f"lib/python{self.uv.target.python}/site-packages"
 
-    def _site_packages(self, tree: Path) -> Path:
-        return tree / "lib" / f"python{self.uv.target.python}" / "site-packages"
-
-    async def _install_all(self, folders: dict[LockedPackage, Path], report: Report) -> None:
-        sizes = [package.size for package in folders]
-        known = sum(size for size in sizes if size)
-        report(Step("download", f"{len(folders)} packages", 0, known or None, "bytes" if known else None))
-        slots = asyncio.Semaphore(DOWNLOADS)
-        finished = 0
-
-        async def install(package: LockedPackage, folder: Path) -> None:
-            nonlocal finished
-            async with slots:
-                await self._install(package, folder, report)
-            finished += 1
-            report(Step("unpack", package.name, finished, len(folders), "packages"))
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for package, folder in folders.items():
-                    tasks.create_task(install(package, folder))
-        except BaseExceptionGroup as group:
-            # One reason is enough: the others were cancelled for it or would say the same.
-            raise group.exceptions[0] from None
-
-    async def _install(self, package: LockedPackage, folder: Path, report: Report) -> None:
-        tree = folder / "tree"
+    async def _install(self, packages: list[LockedPackage], scratch: Path, report: Report) -> None:
+        progress = _Downloads(report, [package.size for package in packages])
         arguments = [
-            "--no-deps",
-            "--require-hashes",
-            "--link-mode=hardlink",
-            "--prefix",
-            str(tree),
-            "-r",
-            "-",
+            *("--no-deps", "--require-hashes", "--no-break-system-packages"),
+            # Links tell which wheel a file is from, even where two wheels bring the same one.
+            *("--link-mode=symlink", "--prefix", str(scratch), "-r", "-"),
+            *(argument for place in self._built(packages) for argument in ("--find-links", str(place))),
         ]
-        await self.uv.pip("install", arguments, package.text, lambda line: _report_download(line, report))
-        await asyncio.to_thread(relocate_scripts, tree, self.uv.python, self._site_packages(tree))
+        text = "".join(f"{package.text}\n" for package in packages)
+        await self.uv.pip("install", arguments, text, progress.line)
+        progress.done()
 
-    async def _finish(self, package: LockedPackage, folder: Path) -> Layer:
-        tree = folder / "tree"
-        inside = f"{INSIDE}/{self._site_packages(tree).relative_to(tree)}"
-        compiled = await self.compiler.compile(self._site_packages(tree), inside)
-        files, size = await asyncio.to_thread(_seal, tree)
-        kept = {"package": asdict(package), "files": files, "size": size, "uncompiled": compiled.failed}
+    def _built(self, packages: Iterable[LockedPackage]) -> Iterator[Path]:
+        """Yield where uv finds wheels that were built here."""
+        yield from self.find_links
+        for package in packages:
+            folders = (built_wheel(self.workspace, value) for value in package.hashes if package.source)
+            yield from (folder for folder in folders if folder is not None)
+
+    def _lay_all(
+        self, folders: dict[LockedPackage, Path], scratch: Path, report: Report
+    ) -> dict[LockedPackage, int]:
+        wheels = installed_from(scratch / self._site_packages, list(folders))
+        content = {}
+        for done, (package, folder) in enumerate(folders.items()):
+            report(Step("unpack", package.name, done, len(folders), "packages"))
+            tree = folder / "tree"
+            (tree / self._site_packages).mkdir(parents=True)
+            content[package] = WheelTree(wheels[package], tree, self.uv.target.python).lay()
+        report(Step("unpack", "", len(folders), len(folders), "packages"))
+        return content
+
+    async def _compile(
+        self,
+        folders: Sequence[tuple[LockedPackage, Path]],
+        content: dict[LockedPackage, int],
+        report: Report,
+        on_layer: OnLayer,
+    ) -> list[Layer]:
+        layers: dict[int, Layer] = {}
+        failures: list[Exception] = []
+        inside = f"{INSIDE}/{self._site_packages}"
+
+        def done(number: int, compiled: Compiled) -> None:
+            package, folder = folders[number]
+            try:
+                layers[number] = self._finish(package, folder, content[package], compiled.failed)
+                on_layer(layers[number])
+            except Exception as error:  # noqa: BLE001 - raised below, where somebody waits for it
+                failures.append(error)
+            report(Step("compile", package.name, len(layers), len(folders), "packages"))
+
+        report(Step("compile", "", 0, len(folders), "packages"))
+        asked = [Folder(folder / "tree" / self._site_packages, inside) for _, folder in folders]
+        await self.compiler.compile(asked, done)
+        if failures:
+            raise failures[0]
+        return [layers[number] for number in range(len(folders))]
+
+    def _finish(self, package: LockedPackage, folder: Path, content: int, uncompiled: int) -> Layer:
+        listing = list_files(folder / "tree")
+        kept = {
+            "package": package.text,
+            "content": content,
+            "uncompiled": uncompiled,
+            "listing": listing,
+        }
         (folder / "layer.json").write_text(json.dumps(kept))
-        place = self._place(package)
+        place = self.place(package)
         publish(folder, place)
-        return Layer(package, place / "tree", files, size, compiled.failed)
+        layer = Layer(package, place / "tree", content, listing, uncompiled)
+        self._known[package] = layer
+        return layer
 
 
-def _report_download(line: str, report: Report) -> None:
-    # The rest of what uv says is about itself.
-    if line.strip().startswith("Download"):
-        report(Step("download", scrub(line.strip())))
+def list_files(tree: Path) -> tuple[LayerFile, ...]:
+    """Return every regular file below `tree`, sorted by path."""
+    found = []
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        for entry in os.scandir(f"{tree}/{folder}"):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                waiting.append(f"{folder}{entry.name}/")
+            elif stat.S_ISREG(status.st_mode):
+                executable = bool(status.st_mode & 0o111)
+                found.append(LayerFile(f"{folder}{entry.name}", status.st_size, executable))
+    return tuple(sorted(found))
 
 
-def walk_files(tree: Path) -> Iterator[str]:
-    """Yield the path of every file below `tree`, and links as what they are, in a stable order."""
-    for place, folders, files in os.walk(tree):
-        folders.sort()
-        yield from (f"{place}/{name}" for name in sorted(files))
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_BEGUN = re.compile(r"Downloading (\S+) \(([\d.]+) ?([KMG]i)?B\)")
+_ENDED = re.compile(r"Downloaded (\S+)")
 
 
-def _seal(tree: Path) -> tuple[int, int]:
-    """Make every file read-only and drop what is none; return the number of files and their bytes.
+class _Downloads:
+    """Bytes of wheels under way, from what uv says: it names each large one with its size, and its end."""
 
-    A mode belongs to the inode, so the installer's cache becomes read-only with it: it only ever links
-    and unlinks its files.
-    """
-    files = size = 0
-    (tree / ".lock").unlink(missing_ok=True)
-    for file in map(Path, walk_files(tree)):
-        status = file.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            file.unlink()  # a link or device out of a wheel would point anywhere
-            continue
-        file.chmod(0o555 if status.st_mode & 0o111 else 0o444)
-        files += 1
-        size += status.st_size
-    return files, size
+    def __init__(self, report: Report, sizes: Sequence[int | None]) -> None:
+        self._report = report
+        self._begun: dict[str, int] = {}
+        self._ended = 0
+        self._total = sum(sizes) if all(sizes) else 0  # type: ignore[arg-type]
+        report(Step("download", f"{len(sizes)} packages", 0, self._total or None, "bytes"))
+
+    def line(self, line: str) -> None:
+        """Read one line of uv's log."""
+        if begun := _BEGUN.search(line):
+            self._begun[begun[1]] = int(float(begun[2]) * _UNITS[f"{begun[3] or ''}B"])
+            self._tell(begun[1])
+        elif (ended := _ENDED.search(line)) and ended[1] in self._begun:
+            self._ended += self._begun[ended[1]]
+            self._tell(ended[1])
+
+    def done(self) -> None:
+        """Say that everything is there."""
+        self._ended = total = max(self._total, sum(self._begun.values()))
+        self._report(Step("download", "", total, total, "bytes"))
+
+    def _tell(self, name: str) -> None:
+        total = max(self._total, sum(self._begun.values()))
+        self._report(Step("download", scrub(name), self._ended, total, "bytes"))

@@ -46,8 +46,9 @@ async def run_process(
     stdin: bytes = b"",
     keep_open: Sequence[int] = (),
     on_line: Callable[[str], None] = lambda _line: None,
+    on_output: Callable[[bytes], None] = lambda _output: None,
 ) -> Finished:
-    """Run `command` to its end; `on_line` is told every line of its stderr.
+    """Run `command` to its end; `on_line` is told every line of its stderr, `on_output` stdout as it comes.
 
     The child leads its own process group, and the whole group is killed when the caller is cancelled or
     the time is over. Descriptors in `keep_open` stay open in the child.
@@ -73,7 +74,7 @@ async def run_process(
     try:
         async with asyncio.timeout(bounds.seconds):
             stdout, _, _ = await asyncio.gather(
-                _read(child), _write(child, stdin), _read_lines(child, tail, on_line)
+                _read(child, on_output), _write(child, stdin), _read_lines(child, tail, on_line)
             )
             returncode = await child.wait()
     except TimeoutError:
@@ -89,9 +90,13 @@ def _limit_files(pid: int, file_bytes: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
 
-async def _read(child: asyncio.subprocess.Process) -> bytes:
+async def _read(child: asyncio.subprocess.Process, on_output: Callable[[bytes], None]) -> bytes:
     assert child.stdout is not None
-    return await child.stdout.read()
+    read = []
+    while chunk := await child.stdout.read(1 << 16):
+        read.append(chunk)
+        on_output(chunk)
+    return b"".join(read)
 
 
 async def _write(child: asyncio.subprocess.Process, data: bytes) -> None:

@@ -114,14 +114,17 @@ class Environments:
         await self._collection.update({"_id": digest, "lease_token": token}, _NO_LEASE)
 
     async def record(self, environment: Materialised, lock: Lock, target: Target) -> None:
-        """Write down that an environment exists; the first time it was so is kept."""
+        """Write down that an environment exists, and what its image is; the first time it was so is kept."""
         ready = {"ready_at": utcnow(), "size_bytes": environment.size}
         document = await self._collection.find_one({"_id": environment.digest})
+        image = _image(environment)
         if document is None:
             with contextlib.suppress(Conflict):
-                await self._collection.insert(_describe(environment.digest, lock, target, **ready))
+                await self._collection.insert(_describe(environment.digest, lock, target, **ready, **image))
         elif document.ready_at is None:
-            await self._collection.update({"_id": environment.digest, "ready_at": None}, ready)
+            await self._collection.update({"_id": environment.digest, "ready_at": None}, {**ready, **image})
+        elif image and document.image_digest != image["image_digest"]:
+            await self._collection.update({"_id": environment.digest}, image)
 
     def _expiry(self) -> datetime:
         return after(self.lease_seconds)
@@ -131,6 +134,16 @@ def _describe(digest: str, lock: Lock, target: Target, **more: Any) -> Environme
     if lock.system is not None:
         more |= {"system_digest": lock.system.digest, "system": list(lock.system.packages)}
     return Environment(id=digest, lock=lock.text, packages=len(lock.packages), python=target.python, **more)
+
+
+def _image(environment: Materialised) -> dict[str, Any]:
+    if environment.image is None:
+        return {}
+    return {
+        "image_digest": environment.image.digest,
+        "base_digest": environment.image.base,
+        "layers": list(environment.image.layers),
+    }
 
 
 def _ending(failure: BuildFailure) -> dict[str, Any]:

@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import io
-import os
-from pathlib import Path
+import configparser
+import re
 
 SHEBANG = b"#!/env/bin/python\n"
+_CONSOLE = """\
+import sys
+from {module} import {first}
+if __name__ == "__main__":
+    sys.argv[0] = sys.argv[0].removesuffix(".exe")
+    sys.exit({call}())
+"""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_SECTIONS = ("console_scripts", "gui_scripts")
 
 
-def relocate_scripts(tree: Path, python: Path, site_packages: Path) -> int:
-    """Point every script in `tree/bin` that starts `python` at the environment's interpreter instead.
+def relocated(content: bytes) -> bytes:
+    """Return a wheel's script, started by the environment's interpreter where it asks for a Python at all.
 
-    The wheel's RECORD is told the new hashes. Files are replaced, never written to: what the installer
-    put there may be a hard link into its cache. Returns how many scripts were changed.
+    Source: binary distribution format, "Recommended installer features": `#!python` stands for the target's.
     """
-    changed: dict[Path, bytes] = {}
-    for script in sorted((tree / "bin").glob("*")):
-        if content := _relocated(script.read_bytes(), os.fsencode(python)):
-            _replace(script, content, 0o755)
-            changed[script] = content
-    for record in site_packages.glob("*.dist-info/RECORD"):
-        _correct_record(record, site_packages, changed)
-    return len(changed)
+    head, newline, rest = content.partition(b"\n")
+    return SHEBANG + rest if newline and re.match(rb"#!pythonw?\b", head) else content
 
 
-def _relocated(content: bytes, python: bytes) -> bytes | None:
-    """Return the script with its first lines replaced, or None where they do not start `python`."""
-    head, _, rest = content.partition(b"\n")
-    if head == b"#!/bin/sh" and rest.startswith(b"'''exec'"):
-        # How installers write an interpreter's path that is too long for a kernel or has a space.
-        command, _, rest = rest.partition(b"\n")
-        _, _, rest = rest.partition(b"\n")
-        return SHEBANG + rest if python in command else None
-    starts = head.startswith(b"#!") and head[2:].strip().split(b" ")[0] == python
-    return SHEBANG + rest if starts else None
+def console_scripts(entry_points: str) -> dict[str, bytes]:
+    """Return the programs that `entry_points.txt` asks for, by name; what is no name or object is left out.
 
-
-def _correct_record(record: Path, site_packages: Path, changed: dict[Path, bytes]) -> None:
-    rows = list(csv.reader(io.StringIO(record.read_text(encoding="utf-8"))))
-    for row in rows:
-        place = Path(os.path.normpath(site_packages / row[0]))
-        if place in changed:
-            digest = base64.urlsafe_b64encode(hashlib.sha256(changed[place]).digest()).rstrip(b"=")
-            row[1:] = [f"sha256={digest.decode()}", str(len(changed[place]))]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    _replace(record, out.getvalue().encode(), 0o644)
-
-
-def _replace(place: Path, content: bytes, mode: int) -> None:
-    draft = place.with_name(f".{place.name}.new")
-    draft.write_bytes(content)
-    draft.chmod(mode)
-    draft.replace(place)
+    Source: entry points specification.
+    """
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(entry_points)
+    except configparser.Error:
+        return {}
+    found = {}
+    for section in _SECTIONS:
+        for name, goal in parser.items(section) if parser.has_section(section) else ():
+            module, _, call = (part.strip() for part in goal.partition("[")[0].partition(":"))
+            if _NAME.fullmatch(name) and _DOTTED.fullmatch(module) and _DOTTED.fullmatch(call):
+                text = _CONSOLE.format(module=module, first=call.partition(".")[0], call=call)
+                found[name] = SHEBANG + text.encode()
+    return found

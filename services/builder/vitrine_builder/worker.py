@@ -7,10 +7,10 @@ import contextlib
 import logging
 
 from vitrine_builder.broadcast import broadcast
-from vitrine_builder.builds import Recipe, Stopwatch
+from vitrine_builder.builds import Recipe
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.materialise import Materialised
-from vitrine_builder.progress import Report, Step
+from vitrine_builder.progress import Report, Step, Stopwatch
 from vitrine_builder.repository import Builds
 from vitrine_common.bus import Bus
 from vitrine_common.documents import Build

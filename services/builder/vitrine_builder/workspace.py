@@ -37,6 +37,11 @@ class Workspace:
         return self.root / ".builder" / "layers"
 
     @property
+    def images(self) -> Path:
+        """What is known of images: diff ids of layers, configurations by digest."""
+        return self.root / ".builder" / "images"
+
+    @property
     def resolutions(self) -> Path:
         """Remembered locks."""
         return self.root / ".builder" / "resolutions"

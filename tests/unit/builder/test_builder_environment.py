@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import marshal
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from vitrine_builder.bytecode import Compiled, Compiler, require_interpreter
+from vitrine_builder import bytecode_worker
+from vitrine_builder.bytecode import Compiled, Compiler, Folder, require_interpreter
 from vitrine_builder.failures import BuildFailure, FailureReason
-from vitrine_builder.layers import Layer
+from vitrine_builder.layers import Layer, list_files
 from vitrine_builder.lock import LockedPackage, Target
 from vitrine_builder.materialise import assemble
 from vitrine_builder.process import Bounds
-from vitrine_builder.scripts import relocate_scripts
+from vitrine_builder.scripts import console_scripts
+from vitrine_builder.wheels import WheelTree
 
 SITE = "lib/python3.11/site-packages"
 PYTHON = Path(sys.base_prefix) / "bin" / "python3.11"
@@ -27,7 +29,16 @@ def layer(path: Path, files: dict[str, str]) -> Layer:
     for name, content in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(content)
-    return Layer(LockedPackage(path.name, "1", ("sha256:" + "0" * 64,)), path, len(files), 0, 0)
+    listing = list_files(path)
+    package = LockedPackage(path.name, "1", ("sha256:" + "0" * 64,))
+    return Layer(package, path, sum(file.size for file in listing), listing, 0)
+
+
+async def compile_all(root: Path, inside: str = "/env/lib", jobs: int = 2) -> Compiled:
+    done: list[Compiled] = []
+    compiler = Compiler(PYTHON, Bounds(60), jobs=jobs)
+    await compiler.compile([Folder(root, inside)], lambda _number, compiled: done.append(compiled))
+    return done[0]
 
 
 def test_an_environment_has_the_layout_that_sandboxes_expect(tmp_path: Path) -> None:
@@ -72,30 +83,74 @@ def test_a_file_where_another_has_a_folder_is_a_conflict(tmp_path: Path, order: 
     assert caught.value.reason is FailureReason.CONFLICT
 
 
-def test_scripts_start_the_environments_python_and_the_record_says_so(tmp_path: Path) -> None:
-    # A kernel splits at the first blank, so an interpreter's path with one stands in the long form only.
-    plain, python = Path("/opt/x/bin/python3.11"), Path("/some where/bin/python3.11")
-    cached = tmp_path / "cached"
-    cached.write_text(f"#!{plain}\nprint(1)\n")
-    layer(
-        tmp_path / "a",
+def wheel(path: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(content)
+    return path
+
+
+def test_a_wheels_files_lie_where_its_format_says_and_the_record_tells(tmp_path: Path) -> None:
+    unpacked = wheel(
+        tmp_path / "wheel",
         {
-            "bin/long": f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\nprint(2)\n",
-            "bin/shell": "#!/bin/sh\nexec true\n",
-            f"{SITE}/a-1.dist-info/RECORD": "../../../bin/short,sha256=old,1\na/__init__.py,sha256=kept,3\n",
+            "a/__init__.py": "",
+            "a/__pycache__/__init__.cpython-311.pyc": "bytecode that its author made",
+            "a-1.dist-info/METADATA": "Name: a\n",
+            "a-1.dist-info/INSTALLER": "uv\n",
+            "a-1.dist-info/entry_points.txt": "[console_scripts]\nmain = a.cli:App.run [x]\n../evil = a:b\n",
+            "a-1.dist-info/RECORD": "a/__init__.py,sha256=kept,0\na-1.data/scripts/tool,sha256=old,9\n",
+            "a-1.data/scripts/tool": "#!python\nprint(1)\n",
+            "a-1.data/scripts/shell": "#!/bin/sh\nexec true\n",
+            "a-1.data/data/share/a.txt": "data",
+            "a-1.data/purelib/pure.py": "",
+            "a-1.data/headers/a.h": "",
+            "a-1.data/elsewhere/x": "",
         },
     )
-    os.link(cached, tmp_path / "a/bin/short")
-    assert relocate_scripts(tmp_path / "a", plain, tmp_path / "a" / SITE) == 1
-    assert relocate_scripts(tmp_path / "a", python, tmp_path / "a" / SITE) == 1
-    assert (tmp_path / "a/bin/short").read_text() == "#!/env/bin/python\nprint(1)\n"
-    assert (tmp_path / "a/bin/long").read_text() == "#!/env/bin/python\nprint(2)\n"
-    assert (tmp_path / "a/bin/shell").read_text() == "#!/bin/sh\nexec true\n"
-    assert cached.read_text() == f"#!{plain}\nprint(1)\n", "the installer's cache was written through a link"
-    record = tmp_path / "a" / SITE / "a-1.dist-info/RECORD"
-    rows = list(csv.reader(record.read_text().splitlines()))
-    assert rows[0][2] == str(len("#!/env/bin/python\nprint(1)\n"))
-    assert rows[1] == ["a/__init__.py", "sha256=kept", "3"]
+    (unpacked / "a/link").symlink_to("/etc/passwd")
+    tree = tmp_path / "tree"
+    WheelTree(unpacked, tree, "3.11").lay()
+    assert {file.path for file in list_files(tree)} == {
+        "bin/main",
+        "bin/shell",
+        "bin/tool",
+        "include/site/python3.11/a/a.h",
+        f"{SITE}/a-1.dist-info/METADATA",
+        f"{SITE}/a-1.dist-info/RECORD",
+        f"{SITE}/a-1.dist-info/entry_points.txt",
+        f"{SITE}/a/__init__.py",
+        f"{SITE}/pure.py",
+        "share/a.txt",
+    }
+    assert (tree / "bin/tool").read_text() == "#!/env/bin/python\nprint(1)\n"
+    assert (tree / "bin/shell").read_text() == "#!/bin/sh\nexec true\n"
+    assert (tree / "bin/main").stat().st_mode & 0o777 == 0o555
+    assert (unpacked / "a-1.data/scripts/tool").read_text().startswith("#!python"), "the cache was written"
+    record = (tree / SITE / "a-1.dist-info/RECORD").read_text().splitlines()
+    rows = {row[0]: row[1:] for row in csv.reader(record)}
+    assert rows["a/__init__.py"] == ["sha256=kept", "0"]
+    assert rows["../../../bin/tool"][1] == str(len("#!/env/bin/python\nprint(1)\n"))
+    assert "../../../bin/main" in rows
+
+
+def test_programs_start_the_object_that_a_wheel_names() -> None:
+    made = console_scripts(
+        "[console_scripts]\nx = pkg.mod:Class.run\n[gui_scripts]\ny=pkg:f\n[other]\nz=p:f\n"
+    )
+    assert sorted(made) == ["x", "y"]
+    assert made["x"].startswith(b"#!/env/bin/python\n")
+    assert b"from pkg.mod import Class\n" in made["x"]
+    assert b"sys.exit(Class.run())" in made["x"]
+
+
+@pytest.mark.parametrize("goal", ["a", "a:", "a:b; import os", "a b:c", "os:system('x')", ":f"])
+def test_an_entry_point_that_names_no_object_makes_no_program(goal: str) -> None:
+    assert console_scripts(f"[console_scripts]\nx = {goal}\n") == {}
+
+
+def test_an_entry_points_file_that_is_none_makes_no_program() -> None:
+    assert console_scripts("no section\n") == {}
 
 
 async def test_bytecode_is_unchecked_names_the_sandboxs_path_and_runs_nothing(tmp_path: Path) -> None:
@@ -109,11 +164,10 @@ async def test_bytecode_is_unchecked_names_the_sandboxs_path_and_runs_nothing(tm
             "sub/__init__.py": "",
         },
     )
-    compiler = Compiler(PYTHON, Bounds(60), jobs=2)
-    assert await compiler.compile(tmp_path / "a", "/env/lib") == Compiled(files=3, failed=1)
+    assert await compile_all(tmp_path / "a") == Compiled(files=3, failed=1)
     pyc = (tmp_path / "a/__pycache__/good.cpython-311.pyc").read_bytes()
     assert pyc[4:8] == b"\x01\0\0\0", "hash-based, unchecked"
-    assert pyc[:4].hex() == await require_interpreter(PYTHON, Target())
+    assert pyc[:4].hex() == (await require_interpreter(PYTHON, Target())).magic
     assert marshal.loads(pyc[16:]).co_filename == "/env/lib/good.py"
     assert not (tmp_path / "ran").exists()
 
@@ -125,10 +179,70 @@ async def test_bytecode_is_the_same_bytes_whatever_else_is_compiled(tmp_path: Pa
     digests = set()
     for name, more in (("a", {}), ("b", {f"before{i}.py": source + f"name = {i}\n" for i in range(5)})):
         layer(tmp_path / name, {"same.py": source, **more})
-        await Compiler(PYTHON, Bounds(60), jobs=2).compile(tmp_path / name, "/env/lib")
+        await compile_all(tmp_path / name)
         pyc = (tmp_path / name / "__pycache__/same.cpython-311.pyc").read_bytes()
         digests.add(hashlib.sha256(pyc).hexdigest())
     assert len(digests) == 1
+
+
+STDLIB = Path(importlib.util.__file__ or "").parents[1]
+MODULES = ("asyncio", "concurrent", "email", "encodings", "http", "importlib", "json", "logging", "xml")
+
+
+def copy_of_modules(folder: Path) -> Path:
+    """Copy a few hundred real modules, one that does not compile and one in an old encoding among them."""
+    for name in MODULES:
+        for source in sorted((STDLIB / name).rglob("*.py")):
+            place = folder / source.relative_to(STDLIB)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source.read_bytes())
+    (folder / "json" / "broken.py").write_text("print 'old'\n")
+    (folder / "json" / "old.py").write_bytes(b"# -*- coding: latin-1 -*-\nencode = errors = '\xe9'\n")
+    (folder / "xml" / "warns.py").write_text("x = '\\d'\nassert (x, 'always')\n")
+    return folder
+
+
+def bytecode_of(folder: Path) -> dict[str, str]:
+    found = sorted(folder.rglob("*.pyc"))
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
+
+
+SHUFFLE = """
+import random
+def shuffled(found, seed):
+    random.Random(seed).shuffle(found)
+    return found
+
+"""
+
+
+async def test_bytecode_depends_on_no_other_file_of_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file in a child of its own, in the shipped batches, and all in one, in other orders."""
+    text = Path(bytecode_worker.__file__).read_text()
+    made = []
+    for size in (1, 1_000_000, 1 << 30):
+        folder = copy_of_modules(tmp_path / str(size))
+        worker = tmp_path / f"worker{size}.py"
+        changed = text.replace("BATCH_BYTES = 1_000_000", f"BATCH_BYTES = {size}")
+        changed = changed.replace("for file in sorted(found)]", f"for file in shuffled(found, {size})]")
+        worker.write_text(changed.replace("\nMEMORY_BYTES", f"{SHUFFLE}\nMEMORY_BYTES", 1))
+        assert changed.count(f"{size}") >= 2
+        monkeypatch.setattr(bytecode_worker, "__file__", str(worker))
+        assert (await compile_all(folder)).failed == 1
+        made.append(bytecode_of(folder))
+    assert len(made[0]) > 200
+    assert made[0] == made[1] == made[2]
+
+
+async def test_tests_of_packages_get_no_bytecode(tmp_path: Path) -> None:
+    layer(tmp_path / "a", {"a/tests/x.py": "", "a/test/y.py": "", "a/testing/z.py": "", "a/tests.py": ""})
+    assert await compile_all(tmp_path / "a") == Compiled(files=2, failed=0)
+    assert {Path(name).name for name in bytecode_of(tmp_path / "a")} == {
+        "z.cpython-311.pyc",
+        "tests.cpython-311.pyc",
+    }
 
 
 async def test_an_interpreter_of_another_version_is_refused() -> None:

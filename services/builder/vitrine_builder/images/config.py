@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from vitrine_common.digests import sha256_bytes
+from vitrine_common.digests import digest_of_json, sha256_bytes
 
 EPOCH = "1970-01-01T00:00:00Z"
 LABEL = "dev.vitrine."
+MOST_BASE_LAYERS = 16
+_PASSED_ON = ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Volumes", "StopSignal", "Shell")
 Kind = Literal["base", "system", "wheels", "meta"]
 
 
@@ -46,12 +48,19 @@ class BaseImage:
         layers: from the bottom up; at most `MOST_BASE_LAYERS`.
         settings: its own `config` (variables, entry point), passed on.
         architecture: as OCI names it.
+        prefix: where its Python is installed, `/usr` or `/usr/local`.
     """
 
     digest: str
     layers: tuple[ImageLayer, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     architecture: str = "amd64"
+    prefix: str = "/usr"
+
+    @property
+    def content(self) -> str:
+        """Names what is in the base, wherever it came from: a digest of its layers' diff ids."""
+        return digest_of_json([layer.diff_id for layer in self.layers])
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,10 @@ def assemble_image(
 
 def config_bytes(base: BaseImage, layers: Sequence[ImageLayer], labels: Mapping[str, str]) -> bytes:
     """Return the configuration as canonical JSON; nothing in it tells when or by whom it was made."""
-    settings = dict(base.settings)
+    settings = {key: value for key, value in base.settings.items() if key in _PASSED_ON and value}
     settings["Labels"] = {LABEL + key: value for key, value in sorted(labels.items())}
     variables = [item for item in settings.get("Env") or [] if not item.startswith("PATH=")]
     settings["Env"] = ["PATH=/env/bin:/usr/local/bin:/usr/bin:/bin", *variables]
-    settings.pop("Image", None)
     document = {
         "architecture": base.architecture,
         "config": settings,

@@ -1,0 +1,229 @@
+"""A Docker daemon that gets images by archives which hold only the layers that it lacks.
+
+A daemon with graph drivers (overlay2) names a layer by the diff ids of everything below it and skips the file
+of a layer that it knows. Layers are sent as soon as they are made: an archive ends with the configuration of
+the image so far, and the next one goes on where it stopped. A daemon that keeps images in containerd does not
+know such archives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from vitrine_builder.failures import BuildFailure, FailureReason
+from vitrine_builder.images.config import LABEL, BaseImage, ImageLayer
+from vitrine_builder.images.tar import BLOCK, header, padding
+from vitrine_common.digests import sha256_bytes
+
+log = logging.getLogger(__name__)
+
+REPOSITORY = "vitrine/env"
+PARTIAL = f"{LABEL}partial"
+
+
+class Sendable(Protocol):
+    """A layer to send: its bytes, and its diff id at least after they went by."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tar."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the tar."""
+
+
+@dataclass
+class Daemon:
+    """A Docker daemon, asked from one thread at a time."""
+
+    url: str
+    timeout: float = 600.0
+    _client: docker.APIClient | None = field(default=None, repr=False)
+
+    @property
+    def client(self) -> docker.APIClient:
+        """The connection, made when it is first needed.
+
+        Raises:
+            BuildFailure: nobody answers, or the daemon keeps images in a way that this cannot serve.
+        """
+        if self._client is None:
+            try:
+                client = docker.APIClient(base_url=self.url, version="auto", timeout=self.timeout)
+                info = client.info()
+            except DockerException as error:
+                raise _unreachable(error) from None
+            if _in_containerd(info):
+                sentence = (
+                    "This Docker daemon keeps its images in containerd, which takes whole images only; "
+                    "set VITRINE_BUILDER_IMAGES=registry, or turn the daemon's containerd image store off."
+                )
+                raise BuildFailure(FailureReason.INTERNAL, sentence)
+            self._client = client
+        return self._client
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def inspect(self, reference: str) -> dict[str, Any] | None:
+        """Return what the daemon says of an image, or None when it has none of that name."""
+        try:
+            return dict(self.client.inspect_image(reference))
+        except ImageNotFound:
+            return None
+        except (DockerException, OSError) as error:
+            raise _unreachable(error) from None
+
+    def base(self, reference: str) -> BaseImage:
+        """Return an image that the daemon has as the base of others.
+
+        Raises:
+            BuildFailure: there is none.
+        """
+        found = self.inspect(reference)
+        if found is None:
+            sentence = (
+                f"The Docker daemon has no image `{reference}` to build on; pull it or run `make base`."
+            )
+            raise BuildFailure(FailureReason.INTERNAL, sentence)
+        diff_ids = found["RootFS"]["Layers"]
+        layers = tuple(ImageLayer(diff_id, 0, "base", (), reused=True) for diff_id in diff_ids)
+        settings = dict(found["Config"] or {})
+        variables = settings.get("Env") or []
+        prefix = "/usr/local" if any(item.startswith("PYTHON_VERSION=") for item in variables) else "/usr"
+        return BaseImage(found["Id"], layers, settings, found["Architecture"], prefix)
+
+    def layers_of(self, image: str) -> tuple[str, ...]:
+        """Return the diff ids of an image; empty when there is none."""
+        found = self.inspect(image)
+        return tuple(found["RootFS"].get("Layers") or []) if found else ()
+
+    def own_layers(self) -> list[tuple[str, ...]]:
+        """Return the diff ids of every image of ours, unfinished ones included."""
+        return [self.layers_of(image) for image in self._own()]
+
+    def _own(self) -> list[str]:
+        try:
+            named = self.client.images(name=REPOSITORY, quiet=True)
+            unfinished = self.client.images(filters={"label": PARTIAL}, quiet=True, all=True)
+        except (DockerException, OSError) as error:
+            raise _unreachable(error) from None
+        return list(dict.fromkeys([*named, *unfinished]))
+
+    def load(self, archive: Iterator[bytes]) -> None:
+        """Send an archive.
+
+        Raises:
+            MissingLayer: a layer that was left out is not there.
+            BuildFailure: the daemon refuses it or is away.
+        """
+        try:
+            for answer in self.client.load_image(archive, quiet=True):
+                if "error" in answer:
+                    _refuse(str(answer["error"]))
+        except APIError as error:
+            _refuse(str(error.explanation or error))
+        except (DockerException, OSError) as error:
+            raise _unreachable(error) from None
+
+    def forget(self, image: str) -> None:
+        """Remove one name or id of an image, if it is there and nothing uses it."""
+        with contextlib.suppress(DockerException, OSError):
+            self.client.remove_image(image, noprune=False)
+
+    def unfinished(self, environment: str) -> list[str]:
+        """Return the ids of images that were begun for an environment."""
+        label = f"{PARTIAL}={environment.removeprefix('sha256:')}"
+        with contextlib.suppress(DockerException, OSError):
+            return list(self.client.images(filters={"label": label}, quiet=True, all=True))
+        return []
+
+    def verify(self, digest: str, diff_ids: Sequence[str]) -> None:
+        """Check that the daemon has exactly this image.
+
+        Raises:
+            BuildFailure: it has not.
+        """
+        found = self.inspect(digest)
+        if found is None or found["Id"] != digest or list(found["RootFS"]["Layers"]) != list(diff_ids):
+            sentence = "The Docker daemon does not have the image that it was sent; tell the operator."
+            raise BuildFailure(FailureReason.INTERNAL, sentence)
+
+
+class MissingLayer(Exception):
+    """The daemon lost a layer that it was believed to have."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive for `docker load`: the layers from `first` on, and the image that they end in.
+
+    `config` is asked for when the layers went by, since their diff ids may be known only then.
+    """
+
+    layers: Sequence[Sendable]
+    first: int
+    tag: str | None
+
+    def chunks(self, config: ConfigOf) -> Iterator[bytes]:
+        """Yield the archive. Paths of layers before `first` are named, and not there."""
+        for number, layer in enumerate(self.layers[self.first :], self.first):
+            yield header(_path(number), layer.size)
+            yield from layer.chunks()
+            yield padding(layer.size)
+        document = config()
+        name = f"{sha256_bytes(document).removeprefix('sha256:')}.json"
+        manifest = [
+            {
+                "Config": name,
+                "RepoTags": [self.tag] if self.tag else None,
+                "Layers": [_path(number) for number in range(len(self.layers))],
+            }
+        ]
+        for path, content in ((name, document), ("manifest.json", json.dumps(manifest).encode())):
+            yield header(path, len(content)) + content + padding(len(content))
+        yield bytes(2 * BLOCK)
+
+
+class ConfigOf(Protocol):
+    """Gives the configuration that ends an archive."""
+
+    def __call__(self) -> bytes:
+        """Return it; all diff ids are known."""
+
+
+def _path(number: int) -> str:
+    return f"{number}/layer.tar"
+
+
+def _in_containerd(info: Mapping[str, Any]) -> bool:
+    status = info.get("DriverStatus") or []
+    return any("io.containerd.snapshotter" in str(value) for _key, value in status)
+
+
+def _refuse(message: str) -> None:
+    if "layer.tar: no such file" in message:
+        raise MissingLayer(message)
+    if "no space left" in message:
+        sentence = "The Docker daemon's disk is full; try again later or tell the operator of the platform."
+        raise BuildFailure(FailureReason.DISK_FULL, sentence)
+    log.error("image refused", extra={"error": message})
+    sentence = "The Docker daemon refused the image; the operator finds its reason in the builder's log."
+    raise BuildFailure(FailureReason.INTERNAL, sentence)
+
+
+def _unreachable(error: Exception) -> BuildFailure:
+    log.warning("docker daemon", extra={"error": repr(error)})
+    sentence = "The Docker daemon does not answer; try again later or tell the operator of the platform."
+    return BuildFailure(FailureReason.INTERNAL, sentence)
