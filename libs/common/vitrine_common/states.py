@@ -78,6 +78,15 @@ class TrialState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class DeliveryState(StrEnum):
+    """Where a message to a webhook stands."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 class MailState(StrEnum):
     """Where an e-mail stands."""
 
@@ -187,6 +196,21 @@ MAIL = StateMachine(
         MailState.FAILED: frozenset(),
     },
     active=frozenset({MailState.SENDING}),
+)
+
+DELIVERY = StateMachine(
+    "webhook delivery",
+    DeliveryState.WAITING,
+    {
+        DeliveryState.WAITING: frozenset({DeliveryState.SENDING}),
+        DeliveryState.SENDING: frozenset(
+            {DeliveryState.WAITING, DeliveryState.DELIVERED, DeliveryState.FAILED}
+        ),
+        # Whoever repaired their end may have it sent again.
+        DeliveryState.DELIVERED: frozenset({DeliveryState.WAITING}),
+        DeliveryState.FAILED: frozenset({DeliveryState.WAITING}),
+    },
+    active=frozenset({DeliveryState.SENDING}),
 )
 
 CLAIM_CHECK = StateMachine(

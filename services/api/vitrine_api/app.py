@@ -16,6 +16,7 @@ from vitrine_api.assets import Assets
 from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
 from vitrine_api.middleware import BodyLimit, Identity, SecureHeaders, Shield
+from vitrine_api.notifications.handlers import make_router as make_notifications_router
 from vitrine_api.pages import error_response
 from vitrine_api.receipts.handlers import make_router as make_receipts_router
 from vitrine_api.rendering import STATIC, STATIC_URL
@@ -28,10 +29,12 @@ from vitrine_api.routes import (
     link_holders,
     links,
     monitor,
+    notifications,
     pages_accounts,
     pages_doors,
     pages_links,
     pages_models,
+    pages_notifications,
     pages_receipts,
     pages_runs,
     pages_showcase,
@@ -41,6 +44,7 @@ from vitrine_api.routes import (
     status,
     training,
     versions,
+    webhooks,
 )
 from vitrine_api.services import Services, wire
 from vitrine_api.settings import ApiSettings
@@ -59,6 +63,7 @@ PAGE_ROUTERS = (
     pages_links.router,
     pages_trials.router,
     pages_receipts.router,
+    pages_notifications.router,
     pages_receipts.frames,
     exports.pages,
     pages_showcase.router,
@@ -77,6 +82,8 @@ API_ROUTERS = (
     training.router,
     monitor.router,
     receipts.router,
+    notifications.router,
+    webhooks.router,
     exports.router,
     status.router,
 )
@@ -88,6 +95,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     platform.bus.broker.include_router(make_router(services.versions))
     platform.bus.broker.include_router(make_receipts_router(services.receipts))
     platform.bus.broker.include_router(make_claims_router(services.attesting))
+    platform.bus.broker.include_router(make_notifications_router(services.facts))
     app = routed(_lifespan(services))
     app.state.services = services
     for kind in (VitrineError, HTTPException, RequestValidationError):
@@ -134,6 +142,9 @@ def _lifespan(services: Services) -> Lifespan:
                 platform.background(services.receipts_due.forever(), "receipts")
             platform.background(services.attesting.catch_up_forever(), "receipts of checks")
             platform.background(services.mail.send_forever(), "mail")
+            platform.background(services.mailing.write_forever(), "mail of notifications")
+            platform.background(services.delivering.send_forever(), "webhooks")
+            platform.background(services.watching.watch_forever(), "news")
             yield
         finally:
             services.hub.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -142,11 +143,15 @@ def _stored(file: Path) -> StoredMail:
     return StoredMail(file.name, file.stat().st_mtime, text)
 
 
-def compose(sender: str, to: str, subject: str, text: str) -> EmailMessage:
+def compose(
+    sender: str, to: str, subject: str, text: str, headers: Mapping[str, str] | None = None
+) -> EmailMessage:
     """Return a plain-text mail. Raises Invalid for an address or subject that is no header."""
     message = EmailMessage()
     try:
         message["From"], message["To"], message["Subject"] = sender, to, subject
+        for name, value in (headers or {}).items():
+            message[name] = value
     except ValueError as error:
         raise Invalid(f"this cannot be a mail's header: {error}") from None
     message["Date"] = formatdate(usegmt=True)

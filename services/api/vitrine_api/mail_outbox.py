@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
+from email.message import EmailMessage
 
 from vitrine_api.mail import Mailer, Undeliverable, compose
 from vitrine_api.repository import Mails
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Mail
-from vitrine_common.errors import StaleState, VitrineError
+from vitrine_common.errors import Conflict, StaleState, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.leases import WorkQueue
 from vitrine_common.states import MAIL, MailState
@@ -45,7 +47,16 @@ class MailOutbox:
         self._queue = WorkQueue(mails.mails, MAIL, holder, _LEASE_SECONDS)
         self._news = asyncio.Event()
 
-    async def post(self, to: str, subject: str, text: str, life: timedelta = _LIFE) -> Mail:
+    async def post(
+        self,
+        to: str,
+        subject: str,
+        text: str,
+        life: timedelta = _LIFE,
+        *,
+        mail_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Mail:
         """Take a mail: it is stored when this returns, and sent soon after.
 
         Args:
@@ -53,12 +64,25 @@ class MailOutbox:
             subject: one line.
             text: plain text.
             life: after this it is of no use and is not sent any more.
+            mail_id: names the mail, so that posting it twice is posting it once.
+            headers: headers beside the usual ones.
 
         Raises Invalid for what cannot stand in a mail's header.
         """
-        compose(self._sender, to, subject, text)
-        mail = Mail(id=new_id("mail"), to=to, subject=subject, text=text, expires_at=utcnow() + life)
-        await self._mails.mails.insert(mail)
+        compose(self._sender, to, subject, text, headers)
+        mail = Mail(
+            id=mail_id or new_id("mail"),
+            to=to,
+            subject=subject,
+            text=text,
+            headers=dict(headers or {}),
+            expires_at=utcnow() + life,
+        )
+        try:
+            await self._mails.mails.insert(mail)
+        except Conflict:
+            if mail_id is None:
+                raise
         self._news.set()
         return mail
 
@@ -99,7 +123,7 @@ class MailOutbox:
             await self._end(mail, MailState.FAILED, mail.problem or "it was not sent in time")
             return False
         try:
-            await self._mailer.send(compose(self._sender, mail.to, mail.subject, mail.text), mail.id)
+            await self._mailer.send(_composed(self._sender, mail), mail.id)
         except Undeliverable as error:
             log.warning("mail cannot be delivered", extra={"mail": mail.id, "error": error.message})
             await self._end(mail, MailState.FAILED, error.message)
@@ -125,3 +149,7 @@ class MailOutbox:
         if due_at is None:
             return _LOOK_SECONDS
         return min(max(0.05, (due_at - utcnow()).total_seconds()), _LOOK_SECONDS)
+
+
+def _composed(sender: str, mail: Mail) -> EmailMessage:
+    return compose(sender, mail.to, mail.subject, mail.text, mail.headers)

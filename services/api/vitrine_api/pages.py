@@ -55,6 +55,8 @@ class Visit:
     cookie: str
     """The secret that form tokens are bound to: the session's, else the guest's."""
     is_new_guest: bool = False
+    unread: int = 0
+    """Notifications that the account has not read."""
 
     @property
     def member(self) -> Member:
@@ -100,6 +102,7 @@ class Visit:
             account=account,
             path=self.request.url.path,
             notice=notice,
+            unread=self.unread,
         )
 
 
@@ -109,7 +112,10 @@ async def visit_of(request: Request) -> Visit:
     session = request.cookies.get(SESSION_COOKIE)
     by = await services.sessions.member(session) if session else None
     if by is not None and session is not None:
-        return Visit(request, services, by, session)
+        # What answers a script has no header to show it in.
+        by_script = request.headers.get("hx-request") == "true"
+        unread = 0 if by_script else await services.notices.unread(by)
+        return Visit(request, services, by, session, unread=unread)
     guest = request.cookies.get(GUEST_COOKIE)
     return Visit(request, services, None, guest or new_secret(128), is_new_guest=guest is None)
 

@@ -17,6 +17,7 @@ from vitrine_common.documents import (
     DatasetVersion,
     Invite,
     Model,
+    Notification,
     Run,
     RunRequest,
     Scope,
@@ -26,6 +27,8 @@ from vitrine_common.documents import (
     Upload,
     User,
     Version,
+    Webhook,
+    WebhookDelivery,
 )
 from vitrine_common.errors import Denied, NotFound, Unauthenticated
 
@@ -75,6 +78,9 @@ Resource = (
     | ApiToken
     | Invite
     | Upload
+    | Notification
+    | Webhook
+    | WebhookDelivery
     | None
 )
 """None is the platform itself: one's own lists, making things, and operating it."""
@@ -143,7 +149,7 @@ def _of_member(member: Member, resource: Resource) -> Relation:
             return Relation.OPERATOR if member.user.operator else Relation.MEMBER
         case Invite():
             return Relation.OPERATOR if member.user.operator else Relation.STRANGER
-        case ApiToken() | Upload():
+        case ApiToken() | Upload() | Notification() | Webhook() | WebhookDelivery():
             return Relation.OWNER if resource.user_id == member.id else Relation.STRANGER
     if resource.owner_id != member.id:
         return Relation.STRANGER

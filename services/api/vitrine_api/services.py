@@ -24,6 +24,9 @@ from vitrine_api.mail import FolderMailer, SmtpMailer
 from vitrine_api.mail_outbox import MailOutbox
 from vitrine_api.models import Models
 from vitrine_api.monitoring import Monitoring
+from vitrine_api.notifications import Mailing, Notices, NotificationRepository, Wishes
+from vitrine_api.notifications.facts import Facts
+from vitrine_api.notifications.watching import Watching
 from vitrine_api.passwords import Passwords
 from vitrine_api.policy import Principal, Visitor
 from vitrine_api.progress import Hub
@@ -39,6 +42,7 @@ from vitrine_api.tokens import Tokens
 from vitrine_api.training import Training
 from vitrine_api.uploads import Uploads
 from vitrine_api.versions import Versions
+from vitrine_api.webhooks import Delivering, Hooks, WebhookRepository
 from vitrine_common.documents import Version
 from vitrine_common.service import Platform
 
@@ -72,6 +76,13 @@ class Services:
     monitoring: Monitoring
     mailer: SmtpMailer | FolderMailer
     mail: MailOutbox
+    notices: Notices
+    wishes: Wishes
+    mailing: Mailing
+    facts: Facts
+    watching: Watching
+    hooks: Hooks
+    delivering: Delivering
     receipts: Receipts
     receipts_due: CatchUp
     datasets: Datasets
@@ -96,6 +107,8 @@ class Services:
                 await self.repository.accounts.sweep()
                 await self.uploads.sweep()
                 await self.mail.sweep()
+                await self.notices.sweep()
+                await self.delivering.sweep()
                 await self.repository.links.sweep()
             except Exception:
                 log.exception("sweep will be tried again")
@@ -116,6 +129,19 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     check_documents = CheckRepository(platform.database)
     mailer = SmtpMailer(smtp_url) if smtp_url else FolderMailer(settings.mail_dir)
     mail = MailOutbox(repository.mails, mailer, settings.mail_from, platform.holder)
+    told = NotificationRepository(platform.database)
+    mailing = Mailing(told, mail, settings.base_url)
+    hook_documents = WebhookRepository(platform.database)
+    private = settings.webhooks_to_private_networks
+    delivering = Delivering(
+        hook_documents,
+        platform.holder,
+        allow_private=private,
+        timeout_seconds=settings.webhook_timeout_seconds,
+    )
+    notices = Notices(told, mailing, hook_documents, delivering, settings.base_url)
+    delivering.on_switched_off = notices.webhook_switched_off
+    facts = Facts(notices, told)
     passwords = Passwords()
     use = BlindUse(repository.links, repository.scores)
     doors = Doors(repository, passwords, mail, RateLimit("attempts", settings.door_rate))
@@ -154,6 +180,13 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         monitoring=Monitoring(repository.scores, use),
         mailer=mailer,
         mail=mail,
+        notices=notices,
+        wishes=Wishes(told),
+        mailing=mailing,
+        facts=facts,
+        watching=Watching(notices, facts, told, use),
+        hooks=Hooks(hook_documents, delivering, allow_private=private),
+        delivering=delivering,
         receipts=receipts,
         receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),
         health=Health(platform),

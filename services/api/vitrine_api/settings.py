@@ -45,6 +45,13 @@ class ApiSettings(BaseSettings):
         default=Path("/var/lib/vitrine/mails"), description="Where mail is written without a mail server."
     )
 
+    webhooks_to_private_networks: bool = Field(
+        default=False, description="Whether webhooks may have addresses inside private networks."
+    )
+    webhook_timeout_seconds: float = Field(
+        default=15.0, gt=0, le=45, description="For one try to hand a message to a webhook."
+    )
+
     signing_key_file: Path | None = Field(
         default=None,
         description="File of the Ed25519 key that signs receipts, PEM, mode 0600; made when missing. Without "

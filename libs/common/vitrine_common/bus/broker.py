@@ -39,7 +39,7 @@ def make_broker(settings: NatsSettings, service: str) -> NatsBroker:
 
 
 def on(
-    router: NatsRouter | NatsBroker, service: str, subject: str, *, concurrency: int = 1
+    router: NatsRouter | NatsBroker, service: str, subject: str, *, concurrency: int = 1, purpose: str = ""
 ) -> Callable[[H], H]:
     """Subscribe a handler of `service` to a command's or event's subject.
 
@@ -51,11 +51,13 @@ def on(
         service: part of the durable's name.
         subject: a subject or pattern of `vitrine_common.messages.subjects`.
         concurrency: how many messages one process handles at a time.
+        purpose: tells handlers apart when a service has several of one fact; each hears it.
     """
     stream = next((route.stream for route in ROUTES if subject in route.subjects), None)
     if stream is None:
         raise ValueError(f"{subject} is kept by no stream; use on_live")
-    durable = f"{service}-{subject.replace('.', '-').replace('*', 'any')}"
+    name = f"{service}-{purpose}" if purpose else service
+    durable = f"{name}-{subject.replace('.', '-').replace('*', 'any')}"
     return router.subscriber(  # type: ignore[return-value]
         subject,
         # The streams are declared in `bus.streams`; the broker must not change them.

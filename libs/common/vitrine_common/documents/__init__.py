@@ -9,10 +9,12 @@ from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
 from vitrine_common.documents.mail import Mail
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
+from vitrine_common.documents.notification import Notification, NotificationWishes
 from vitrine_common.documents.receipt import Receipt, SigningKey
 from vitrine_common.documents.run import Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
+from vitrine_common.documents.webhook import Webhook, WebhookDelivery
 
 COLLECTIONS: tuple[type[Document], ...] = (
     User,
@@ -29,6 +31,10 @@ COLLECTIONS: tuple[type[Document], ...] = (
     LinkCode,
     LinkAttempts,
     Mail,
+    Notification,
+    NotificationWishes,
+    Webhook,
+    WebhookDelivery,
     RunRequest,
     TrainRequest,
     Dataset,
@@ -76,6 +82,8 @@ __all__ = [
     "Mail",
     "MetricPoint",
     "Model",
+    "Notification",
+    "NotificationWishes",
     "Output",
     "OutputSummary",
     "OwnInput",
@@ -95,5 +103,7 @@ __all__ = [
     "Upload",
     "User",
     "Version",
+    "Webhook",
+    "WebhookDelivery",
     "WorkDocument",
 ]

@@ -26,6 +26,8 @@ class Mail(WorkDocument):
     to: str
     subject: str
     text: str
+    headers: dict[str, str] = {}
+    """Headers beside the usual ones."""
     due_at: datetime = Field(default_factory=utcnow)
     """Not before this; later after each failure."""
     expires_at: datetime

@@ -46,6 +46,8 @@ class RequestContext:
     path: str = "/"
     """Path of the request, to mark the current place in the navigation."""
     notice: Notice | None = None
+    unread: int = 0
+    """Notifications that the account has not read, up to a hundred."""
     signup_open: bool = False
     """Whether anyone may sign up without an invite."""
 

@@ -1,0 +1,58 @@
+"""Addresses that are told of an account's news, and every telling."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic import Field
+
+from vitrine_common.clock import utcnow
+from vitrine_common.documents.base import LONG_AGO, Document, Index, WorkDocument
+from vitrine_common.states import DeliveryState
+
+
+class Webhook(Document):
+    """An address that is told. Signing needs the secrets themselves, so they are stored, newest first."""
+
+    COLLECTION: ClassVar[str] = "webhooks"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("user_id", 1), ("created_at", -1))),)
+
+    user_id: str
+    url: str
+    kinds: list[str] = []
+    """Kinds of news that are told; empty: every kind."""
+    secrets: list[str] = []
+    """At most two, `whsec_…`: the current one, and the one before until it is dropped."""
+    active: bool = True
+    problem: str = ""
+    """Why it was switched off."""
+    failing_since: datetime = LONG_AGO
+    """The first failure since the last success."""
+
+
+class WebhookDelivery(WorkDocument):
+    """One message to one webhook. `body` is what is sent, to the byte, however often it is tried."""
+
+    COLLECTION: ClassVar[str] = "webhook_deliveries"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("webhook_id", 1), ("created_at", -1))),
+        Index(keys=(("state", 1), ("due_at", 1))),
+        Index(keys=(("state", 1), ("lease_expires_at", 1))),
+        Index(keys=(("created_at", 1),)),
+    )
+
+    user_id: str
+    webhook_id: str
+    kind: str
+    body: str
+    state: DeliveryState = DeliveryState.WAITING
+    due_at: datetime = Field(default_factory=utcnow)
+    tries: int = 0
+    """Tries since it was queued or replayed."""
+    status_code: int = 0
+    """What the address answered last; 0 where it did not."""
+    duration_ms: float = 0.0
+    problem: str = ""
