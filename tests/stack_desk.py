@@ -72,6 +72,8 @@ class StackDesk:
     email: str = ""
     password: str = ""
     database: Any = None
+    arguments: tuple[str, ...] = ()
+    """What `vitrine up` is told besides."""
 
     @property
     def data(self) -> Path:
@@ -96,7 +98,7 @@ class StackDesk:
             shown.symlink_to(cache, target_is_directory=True)
         with (self.folder / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(COMMAND), "up", "--data-dir", str(self.data), "--json"],
+                [str(COMMAND), "up", "--data-dir", str(self.data), "--json", *self.arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
