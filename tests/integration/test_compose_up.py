@@ -199,6 +199,22 @@ def test_a_script_is_pushed_built_and_run(author: Author) -> None:
         assert (made.format, made.size) == ("PNG", given.size)
 
 
+def test_a_source_distribution_is_built_without_a_privilege(author: Author) -> None:
+    specification = (
+        "name: sourced\nmodel: {command: python say.py}\noutputs: {said: {type: text, path: stdout}}\n"
+    )
+    specification += "package: {type: pip, requirements_file: requirements.txt}\n"
+    files = {
+        "vitrine.yaml": specification,
+        "say.py": "import docopt; print(docopt.__version__)",
+        # There is no wheel of it, and there never will be one.
+        "requirements.txt": "docopt==0.6.2",
+    }
+    version = author.vitrine("push", author.bundle("sourced", files))
+    run = author.vitrine("run", version["reference"])
+    assert run["outputs"][0]["value"].strip() == "0.6.2"
+
+
 def test_an_onnx_model_is_shared_opened_run_and_revoked(author: Author) -> None:
     bundle = author.bundle("quarters", {"vitrine.yaml": QUARTERS, "model.onnx": quarters()})
     version = author.vitrine("push", bundle)
@@ -260,7 +276,7 @@ def test_a_second_first_account_is_refused_in_a_sentence(author: Author) -> None
 
 
 def test_sandboxes_in_the_container_are_as_closed_as_anywhere(compose_desk: ComposeDesk) -> None:
-    for service in ("runner", "trainer"):
+    for service in ("runner", "trainer", "builder"):
         found = json.loads(probe(compose_desk, service, None, status=0))
         assert found["namespaces"] == ["user", "mount", "pid", "network", "ipc", "uts", "cgroup"]
         assert found["seccomp"] is True
@@ -337,7 +353,7 @@ def test_containers_have_no_more_than_the_file_says(compose_desk: ComposeDesk) -
 def test_images_are_small_and_hold_neither_tools_nor_secrets(compose_desk: ComposeDesk) -> None:
     look = (
         f"grep -rl '{MARK}' / --exclude-dir=proc --exclude-dir=sys && exit 3;"
-        "for tool in gcc cc make git pip wget curl; do command -v $tool && exit 4; done; exit 0"
+        "for tool in gcc cc make git pip curl; do command -v $tool && exit 4; done; exit 0"
     )
     secret = {*(compose_desk.settings[name] for name in SECRETS), MARK}
     assert MARK in Path(compose_desk.settings["VITRINE_PIP_CONFIG"]).read_text()
@@ -346,7 +362,11 @@ def test_images_are_small_and_hold_neither_tools_nor_secrets(compose_desk: Compo
         for service in OWN:
             image = client.images.get(f"vitrine-{service}:0.1.0")
             assert image.attrs["Config"]["User"] == "10001:10001"
-            assert image.attrs["Size"] - base < 190 * MIB, f"{service}: {(image.attrs['Size'] - base) / MIB}"
+            # The builder is made of uv and a solver of conda packages.
+            most = 290 * MIB if service == "builder" else 120 * MIB
+            assert image.attrs["Size"] - base < most, (
+                f"{service}: {(image.attrs['Size'] - base) / MIB:.0f} MiB"
+            )
             history = json.dumps(image.history())
             assert not any(value in history for value in secret)
             client.containers.run(

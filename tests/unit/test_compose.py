@@ -343,6 +343,7 @@ def test_image_is_made_from_its_lock_with_hashes(service: str) -> None:
 def test_image_has_bubblewrap_where_user_code_runs(service: str) -> None:
     packages = " ".join(rest for name, rest in _instructions(service) if name == "RUN" and "apt-get" in rest)
     assert ("bubblewrap" in packages) == (service in SANDBOXED)
+    assert ("debootstrap" in packages) == (service == "builder")
 
 
 @pytest.mark.parametrize("service", OWN)
