@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -242,11 +242,34 @@ class Client:
         expires: str | None = None,
         max_runs: int | None = None,
         label: str | None = None,
+        **more: Any,
     ) -> Link:
-        """Make a link to a version; its `url` is shown only in this answer."""
-        chosen = {"expires": expires, "max_runs": max_runs, "label": label}
-        body = {"ref": str(ref), "access": access} | {k: v for k, v in chosen.items() if v is not None}
-        return Link.model_validate(self._call("POST", "/links", json=body))
+        """Make a link to a version; its `url` is shown only in this answer.
+
+        `more` are further wishes: `passcode` (true makes one up), `emails`, `rate`, `max_input`, `embed`,
+        `blind`.
+        """
+        chosen = {"expires": expires, "max_runs": max_runs, "label": label, **more}
+        return self.share_with(ref, access=access, **chosen)[0]
+
+    def share_with(self, ref: Ref, recipients: Sequence[str] = (), **wishes: Any) -> list[Link]:
+        """Like `share`, by one link for each recipient; by one link without recipients."""
+        body = {"ref": str(ref)} | {name: value for name, value in wishes.items() if value is not None}
+        if not recipients:
+            return [Link.model_validate(self._call("POST", "/links", json=body))]
+        made = self._call("POST", "/links/groups", json=body | {"recipients": list(recipients)})
+        return list(Page[Link].model_validate(made).items)
+
+    def edit_link(self, link_id: str, **changes: Any) -> Link:
+        """Alter a link: `expires` (from now), `max_runs`, `rate`, `max_input`, `embed`, `label`, `paused`.
+
+        None takes a limit away. Raises NotFound.
+        """
+        return Link.model_validate(self._call("PATCH", f"/links/{quote(link_id, safe='')}", json=changes))
+
+    def unblind(self, link_id: str) -> Link:
+        """Show the holders of a blind link whose model it is, for good. Raises NotFound."""
+        return Link.model_validate(self._call("POST", f"/links/{quote(link_id, safe='')}/unblind"))
 
     def links(self, limit: int = 50, after: str | None = None) -> Page[Link]:
         """Return the account's links, newest first."""

@@ -87,6 +87,12 @@ class LoginNeeded(Refused):
     """Nobody is logged in, or the token is wrong, revoked or expired (401)."""
 
 
+class LinkLocked(Refused):
+    """A restricted link asks for a passcode or a code that is mailed; `ways` says which (401)."""
+
+    ways: tuple[str, ...] = ()
+
+
 class NotFound(Refused):
     """It does not exist, or is not yours (404)."""
 

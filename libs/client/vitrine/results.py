@@ -178,11 +178,20 @@ class Trial(Work):
 
 
 class Link(Result):
-    """A share link; `token` and `url` are set only in the answer that made it."""
+    """A share link; `token`, `url`, `passcode` and `warnings` are set only in the answer that made it."""
 
     id: str
     label: str | None = None
+    recipient: str = ""
+    group_id: str = ""
     access: str = "link"
+    blind: bool = False
+    emails: tuple[str, ...] = ()
+    rate_runs: int | None = None
+    rate_seconds: int = 3600
+    max_input_bytes: int | None = None
+    opened: int | None = None
+    paused: bool = False
     version: str | None = None
     version_digest: str | None = None
     token_hint: str | None = None
@@ -193,6 +202,9 @@ class Link(Result):
     created_at: datetime | None = None
     token: str | None = None
     url: str | None = None
+    embed_url: str | None = None
+    passcode: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class SharedModel(Result):

@@ -105,8 +105,24 @@ class Shared:
         self.runs = Runs(transport, self._path + "/runs")
 
     def describe(self) -> SharedModel:
-        """Return what the link shows. Raises NotFound for an unknown link and Gone for one that has ended."""
+        """Return what the link shows. Raises NotFound for an unknown link, Gone, LinkLocked."""
         return SharedModel.model_validate(self._transport.call("GET", self._path))
+
+    def unlock(self, passcode: str) -> None:
+        """Get through a restricted link's door by its passcode. Raises Refused."""
+        self._enter({"passcode": passcode})
+
+    def ask_for_code(self, email: str) -> None:
+        """Have a one-time code mailed, if the address is on the link's list. Raises Refused."""
+        self._transport.call("POST", self._path + "/codes", json={"email": email})
+
+    def unlock_by_code(self, email: str, code: str) -> None:
+        """Get through a restricted link's door by the code that was mailed. Raises Refused."""
+        self._enter({"email": email, "code": code})
+
+    def _enter(self, answer: Mapping[str, str]) -> None:
+        found = self._transport.call("POST", self._path + "/unlock", json=dict(answer))
+        self._transport.extra["X-Vitrine-Pass"] = str(found["secret"])
 
     def run(self, inputs: Mapping[str, Any], wait: int = 0) -> Run:
         """Start a run; later calls are made as the same visitor. Raises Refused."""

@@ -183,6 +183,11 @@ class Transport:
         advice = _ADVICE.get(status, "")
         if status >= 500 and problem.get("request_id"):
             advice = f"{advice} The request is {problem['request_id']}.".strip()
+        if "ways" in problem:
+            advice = "Give --passcode CODE, or --email ADDRESS for a code that is mailed."
+            locked = errors.LinkLocked(str(message), faults, advice, status=status)
+            locked.ways = tuple(problem["ways"])
+            return locked
         if status == 401 and self.token and not response.url.path.endswith("/login"):
             advice = "The token is not valid any more. Log in: vitrine login"
         return _KINDS.get(status, Refused)(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
@@ -177,7 +178,7 @@ def link_out(
         state=use.state(link),
         runs_used=use.runs,
         opened=use.opened,
-        use=[UseOut(**vars(bucket)) for bucket in use.buckets],
+        use=[UseOut(**asdict(bucket)) for bucket in use.buckets],
         passcode_set=link.passcode_hash is not None,
         token=token,
         url=f"{base_url}/s/{token}" if token else None,

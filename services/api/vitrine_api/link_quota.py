@@ -90,6 +90,10 @@ def _size(value: Any) -> int:
             return value.size
         case SentExample():
             return 0
+        case {"example": _}:
+            return 0
+        case {"base64": str(data)}:
+            return len(data) * 3 // 4
         case str():
             return len(value.encode())
     return len(canonical_json(value))

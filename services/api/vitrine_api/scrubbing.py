@@ -93,7 +93,7 @@ class Scrubber:
 def _any_of(words: Iterable[str]) -> re.Pattern[str] | None:
     """Return a pattern of the words; what separates their parts may be any of ` ._-`, or nothing."""
     patterns = []
-    for word in sorted({word for word in words if len(word) >= 3}, key=len, reverse=True):
+    for word in sorted({word for word in words if len(word) >= 2}, key=len, reverse=True):
         parts = [re.escape(part) for part in re.split(r"[\s._\-]+", word) if part]
         pattern = r"[\s._\-]?".join(parts) if parts else re.escape(word)
         # A short word may be part of many others; a long one tells wherever it stands.

@@ -9,6 +9,7 @@ import typer
 
 from vitrine.cli import formats, outputs, progress
 from vitrine.cli.console import note, print_json, say, table
+from vitrine.cli.doors import open_door
 from vitrine.cli.session import FAILED, Json, command, connect
 from vitrine.cli.values import fit_inputs, parse_inputs
 from vitrine.errors import ClientError, Misuse
@@ -40,6 +41,14 @@ def run(
     output_dir: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Save the outputs in this directory.")
     ] = None,
+    passcode: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", envvar="VITRINE_PASSCODE", help="Of a restricted link."),
+    ] = None,
+    email: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Have a code for a restricted link sent there."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end of the run.")] = True,
     json_output: Json = False,
 ) -> None:
@@ -52,6 +61,7 @@ def run(
             started = client.submit(what, inputs)
         else:
             shared = client.shared(what)
+            open_door(shared, passcode, email, ask=not json_output)
             place = shared.runs
             started = shared.run(fit_inputs(values, shared.describe().inputs if values else ()))
         if not wait:

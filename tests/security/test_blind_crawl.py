@@ -1,0 +1,309 @@
+"""A blind link tells its holders nothing of its owner, and its owner nothing of its holders.
+
+Planted identities stand wherever an author leaves them: account, model, paths, a project file, the bundle's
+file names, what the program printed as it failed, this instance's own names. Everything that the link
+reaches is then read: pages, answers of the API, headers, cookies, events, downloads, errors.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from api_instance import PNG, Account, Instance, api, manifest
+from vitrine_common.clock import utcnow
+from vitrine_common.digests import sha256_bytes
+from vitrine_common.documents import Output, ScoringRecord
+from vitrine_common.ids import new_id
+from vitrine_common.states import Reason, RunState
+
+__all__ = ["api"]
+
+FILES = {
+    "lovelace_net/predict.py": b"print('hello')\n",
+    "samples/lovelace-cat.png": PNG,
+    "pyproject.toml": b'[project]\nauthors = [{ name = "Augusta Byron", email = "gus@byron.example" }]\n',
+    ".git/config": b"[user]\n\tname = Countess Ada\n\temail = ada@git.example\n",
+    "card.md": b"# Card\nWritten by Augusta Byron, see github.com/byron/engine and 0000-0002-1825-0097.\n",
+}
+RESTS = ("", "/events", "/outputs/image", "/inputs/image", "/outputs/none", "/receipt", "/verify")
+TRACEBACK = """Traceback (most recent call last):
+  File "/home/lovelace/thesis/lovelace_net/predict.py", line 3, in predict
+    raise FileNotFoundError(path)
+  File "/opt/environments/abc/lib/python3.11/site-packages/torch/serialization.py", line 7, in load
+FileNotFoundError: samples/lovelace-cat.png by Augusta Byron <gus@byron.example> of Countess_Ada
+on {host} at 10.1.2.3, see s3://{bucket}/blobs and https://byron.example/x and ~lovelace/.config
+"""
+
+
+@dataclass
+class Blind:
+    """A world with one blind link, and what nobody may read by it."""
+
+    api: Instance
+    owner: Account
+    version: dict[str, Any]
+    link: dict[str, Any]
+    planted: list[str]
+    visitor: str = ""
+    runs: dict[str, str] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+async def blind(api: Instance) -> Blind:
+    owner = await api.account()
+    await owner.upload(FILES)
+    spec = {
+        "name": "babbage-lovelace",
+        "description": "Tells cats from dogs",
+        "model": {"command": "python lovelace_net/predict.py", "input": {"type": "flag"}},
+        "model_card": "card.md",
+        "inputs": [
+            {"name": "text", "type": "text", "default": "hello"},
+            {"name": "image", "type": "image", "required": False, "examples": ["samples/lovelace-cat.png"]},
+        ],
+    }
+    pushed = await owner.client.post(
+        "/api/v1/versions", json={"manifest": manifest(spec, FILES), "model": "babbage-lovelace"}
+    )
+    assert pushed.status_code == 201, pushed.text
+    version = pushed.json()
+    await api.services.versions.build_succeeded(version["build_id"], sha256_bytes(b"blind environment"))
+    link = await owner.share(
+        version["reference"], blind=True, label="for Reviewer 2", embed=["*"], max_runs=50
+    )
+    planted = [
+        *(owner.name, owner.email, owner.id, version["reference"], "babbage-lovelace", "lovelace", "Byron"),
+        *("Countess", "ada@git", "thesis", "10.1.2.3", "Reviewer 2", link["id"], version["id"]),
+        *(version["digest"], sha256_bytes(PNG), sha256_bytes(b"blind environment")),
+        *(socket.gethostname(), api.platform.settings.s3.bucket, str(api.platform.settings.environments_dir)),
+    ]
+    world = Blind(api, owner, version, link, [word.lower() for word in planted])
+    await _run_things(world)
+    return world
+
+
+async def _run_things(world: Blind) -> None:
+    path = f"/api/v1/links/{world.link['token']}/runs"
+    for name in ("failed", "succeeded"):
+        started = await world.api.client(
+            headers={"X-Vitrine-Visitor": world.visitor} if world.visitor else {}
+        ).post(path, json={"inputs": {"image": {"example": "example-1.png"}}})
+        assert started.status_code == 202, started.text
+        world.visitor, world.runs[name] = started.json()["visitor"], started.json()["id"]
+    bucket = world.api.platform.settings.s3.bucket
+    log = TRACEBACK.format(host=socket.gethostname(), bucket=bucket)
+    failure = {"state": RunState.FAILED, "reason": Reason.USER_ERROR, "message": log[-300:], "log_tail": log}
+    await world.api.finish(world.runs["failed"], **failure)
+    await world.api.finish(world.runs["succeeded"], [_picture()], log_tail=log)
+
+
+def _picture() -> Output:
+    digest = sha256_bytes(PNG)
+    return Output(
+        name="image",
+        type="image",
+        digest=digest,
+        size=len(PNG),
+        media_type="image/png",
+        filename="lovelace.png",
+    )
+
+
+def _addresses(world: Blind) -> Iterator[tuple[str, str]]:
+    """Everything that the link reaches, as (method, address)."""
+    token, visitor = world.link["token"], world.visitor
+    for place in (f"/api/v1/links/{token}", f"/s/{token}", f"/e/{token}/{visitor}"):
+        yield "GET", place
+        yield "GET", f"{place}/examples/image/0"
+        yield "GET", f"{place}/examples/image/9"
+        yield "POST", f"{place}/runs"
+        yield "GET", f"{place}/runs"
+        for run_id in (*world.runs.values(), new_id("run")):
+            for rest in RESTS:
+                yield "GET", f"{place}/runs/{run_id}{rest}"
+            yield "POST", f"{place}/runs/{run_id}/cancel"
+    for rest in ("claims", "claims/checks", "export"):
+        yield "GET", f"/api/v1/links/{token}/{rest}"
+        yield "GET", f"/s/{token}/{rest}"
+    yield "GET", f"/e/{token}"
+
+
+def assert_nothing_planted(world: Blind, what: str, answer: httpx.Response) -> None:
+    """Look through headers and content. The author's own words, of which they were warned, are let pass."""
+    text = _text_of(answer).replace(html_of_card(), "").replace(FILES["card.md"].decode(), "")
+    said = "\n".join(f"{name}: {value}" for name, value in answer.headers.items()) + text
+    for word in world.planted:
+        # A short host name stands in random tokens, too; as a word it does not.
+        pattern = re.escape(word) if len(word) > 4 else rf"\b{re.escape(word)}\b"
+        found = re.search(pattern, said.lower())
+        assert found is None, f"{what} says {word}: {said[max(0, found.start() - 150) : found.end() + 150]}"
+
+
+def _text_of(answer: httpx.Response) -> str:
+    """The content; an archive's names and members."""
+    if not answer.content.startswith(b"PK"):
+        return answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return "\n".join(
+            f"{name}\n{archive.read(name).decode(errors='replace')}" for name in archive.namelist()
+        )
+
+
+def html_of_card() -> str:
+    return "Written by Augusta Byron, see github.com/byron/engine and 0000-0002-1825-0097."
+
+
+async def test_whatever_a_blind_link_reaches_tells_nothing_of_its_owner(blind: Blind) -> None:
+    seen = {}
+    visitor = blind.api.client(
+        headers={"X-Vitrine-Visitor": blind.visitor}, cookies={"vitrine_visitor": blind.visitor}
+    )
+    for method, address in _addresses(blind):
+        body: dict[str, Any] = {"json": {"inputs": {"image": "no file"}}} if method == "POST" else {}
+        answer = await visitor.request(method, address, **body)
+        assert answer.status_code < 500, address
+        seen[method, address.replace(blind.link["token"], "T").replace(blind.visitor, "V")] = (
+            answer.status_code
+        )
+        assert_nothing_planted(blind, f"{method} {address}", answer)
+    failed, done = (f"/api/v1/links/T/runs/{blind.runs[name]}" for name in ("failed", "succeeded"))
+    for address in ("/s/T", "/e/T/V", "/api/v1/links/T", failed, f"{done}/outputs/image", f"{failed}/events"):
+        assert seen["GET", address] == 200, "the crawl must reach what it is about"
+
+
+async def test_tracebacks_keep_what_helps(blind: Blind) -> None:
+    client = blind.api.client(headers={"X-Vitrine-Visitor": blind.visitor})
+    run = (await client.get(f"/api/v1/links/{blind.link['token']}/runs/{blind.runs['failed']}")).json()
+    log = run["log_tail"]
+    assert "torch/serialization.py" in log
+    assert "line 3, in predict" in log
+    assert "FileNotFoundError" in log
+    assert log.count("file-") >= 2
+    assert run["version_digest"].startswith("hmac-sha256:")
+
+
+async def test_downloads_are_named_by_what_they_are(blind: Blind) -> None:
+    client = blind.api.client(headers={"X-Vitrine-Visitor": blind.visitor})
+    path = f"/api/v1/links/{blind.link['token']}/runs/{blind.runs['succeeded']}"
+    output = await client.get(f"{path}/outputs/image")
+    assert output.content == PNG
+    assert "filename*=UTF-8''image.png" in output.headers["content-disposition"]
+    assert output.headers["etag"].startswith('"hmac-sha256:')
+    shown = (await client.get(path)).json()
+    assert shown["outputs"][0]["filename"] == "image.png"
+    described = (await client.get(f"/api/v1/links/{blind.link['token']}")).json()
+    assert described["inputs"][1]["examples"] == ["example-1.png"]
+    assert described["model"].startswith("Model ")
+
+
+async def test_the_author_is_warned_of_what_would_tell(blind: Blind) -> None:
+    warnings = blind.link["warnings"]
+    for word in ("Augusta Byron", "github.com/byron/engine", "0000-0002-1825-0097"):
+        assert any(word in warning and "model card" in warning for warning in warnings), word
+    assert not any("babbage" in warning for warning in warnings)
+
+
+async def test_two_links_have_nothing_in_common(blind: Blind) -> None:
+    other = await blind.owner.share(blind.version["reference"], blind=True)
+    views = [
+        (await blind.api.client().get(f"/api/v1/links/{link['token']}")).json()
+        for link in (blind.link, other)
+    ]
+    assert views[0]["version_digest"] != views[1]["version_digest"]
+    assert views[0]["model"] != views[1]["model"]
+
+
+async def _owners_view(blind: Blind) -> str:
+    """Everything that could show its owner that somebody used the link."""
+    session = await blind.api.services.sessions.open(
+        await blind.api.services.repository.accounts.users.get(blind.owner.id)
+    )
+    browser = blind.api.client(cookies={"vitrine_session": session})
+    reference = blind.version["reference"].replace("@", "/")
+    owner, name, number = reference.split("/")
+    pages = ["/", "/runs", "/links", f"/links/{blind.link['id']}", f"/models/{owner}/{name}"]
+    pages += [f"/models/{owner}/{name}/versions/{number}{rest}" for rest in ("", "/monitor")]
+    answers = ["/runs", "/links", f"/runs?version={blind.version['reference']}"]
+    answers += [f"/versions/{reference}/{rest}" for rest in ("monitor", "scoring")]
+    told = [await browser.get(page) for page in pages]
+    told += [await blind.owner.client.get(f"/api/v1{path}") for path in answers]
+    assert {answer.status_code for answer in told} == {200}
+    member = await blind.api.services.tokens.member(blind.owner.token)
+    assert member is not None
+    entries = (await blind.api.services.audit_log.page(member, 200, None)).items
+    return "\n".join(answer.text for answer in told) + "\n".join(one.model_dump_json() for one in entries)
+
+
+async def _score(blind: Blind, days_ago: float, count: int) -> None:
+    records = blind.api.database_as("monitor").collection(ScoringRecord)
+    for number in range(count):
+        await records.insert(
+            ScoringRecord(
+                id=new_id("run"),
+                version_id=blind.version["id"],
+                version_digest=blind.version["digest"],
+                link_id=blind.link["id"],
+                outcome=RunState.FAILED if number == 0 else RunState.SUCCEEDED,
+                total_ms=100.0 + number,
+                finished_at=utcnow() - timedelta(days=days_ago, seconds=number),
+            )
+        )
+
+
+async def test_the_owner_sees_no_single_run_and_no_time_of_one(blind: Blind) -> None:
+    before = await _owners_view(blind)
+    for run_id in blind.runs.values():
+        assert run_id not in before
+        for path in ("", "/events", "/outputs/image", "/inputs/image"):
+            assert (await blind.owner.client.get(f"/api/v1/runs/{run_id}{path}")).status_code == 404
+        assert (await blind.owner.client.post(f"/api/v1/runs/{run_id}/cancel")).status_code == 404
+    assert blind.visitor not in before
+    shown = await _shown(blind)
+    assert (shown["runs_used"], shown["opened"], shown["use"], shown["state"]) == (0, None, [], "active")
+    stored = await blind.api.services.repository.links.links.get(blind.link["id"])
+    assert stored.runs_used >= 2, "the quota counts, out of the owner's sight"
+
+
+async def test_use_is_told_by_days_that_are_over_and_in_groups(blind: Blind) -> None:
+    await _score(blind, 0, 7)
+    assert (await _shown(blind))["use"] == [], "today is not over"
+    await _score(blind, 3, 4)
+    assert (await _shown(blind))["use"] == [], "four are too few"
+    await _score(blind, 2, 2)
+    (bucket,) = (await _shown(blind))["use"]
+    assert (bucket["runs"], bucket["failed"]) == (6, 2)
+    assert bucket["from"].endswith("T00:00:00Z")
+    reference = blind.version["reference"].replace("@", "/")
+    monitor = (await blind.owner.client.get(f"/api/v1/versions/{reference}/monitor")).json()
+    scoring = (await blind.owner.client.get(f"/api/v1/versions/{reference}/scoring")).json()
+    assert (monitor["window"]["runs"], scoring["items"]) == (0, [])
+
+
+async def test_un_blinding_shows_the_owner_from_then_on_and_keeps_reviewers_hidden(blind: Blind) -> None:
+    link = await blind.owner.share(blind.version["reference"], blind=True)
+    run = await blind.api.client().post(f"/api/v1/links/{link['token']}/runs", json={})
+    assert (await blind.owner.client.post(f"/api/v1/links/{link['id']}/unblind")).status_code == 200
+    seen = (await blind.api.client().get(f"/api/v1/links/{link['token']}")).json()
+    assert (seen["model"], seen["version_digest"]) == ("babbage-lovelace", blind.version["digest"])
+    assert (await blind.owner.client.get(f"/api/v1/runs/{run.json()['id']}")).status_code == 404
+    assert (await blind.owner.client.post(f"/api/v1/links/{link['id']}/unblind")).status_code == 409
+    listed = (await blind.owner.client.get("/api/v1/links")).json()["items"]
+    assert next(one for one in listed if one["id"] == link["id"])["opened"] is None
+
+
+async def _shown(blind: Blind) -> dict[str, Any]:
+    listed = (await blind.owner.client.get("/api/v1/links")).json()["items"]
+    found: dict[str, Any] = next(one for one in listed if one["id"] == blind.link["id"])
+    assert json.dumps(found).count("last_run_at") == 0
+    return found
