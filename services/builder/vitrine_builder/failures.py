@@ -125,7 +125,7 @@ def _parties(flat: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PARTY.findall(flat)))
 
 
-_PARTY = re.compile(r"(?:you require|Because|because) ([A-Za-z0-9][\w.-]*)")
+_PARTY = re.compile(r"(?:you require|[Bb]ecause|versions of|and) ([A-Za-z0-9][\w.-]*)")
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s`'\")>,]+", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w/.])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 
@@ -155,6 +155,7 @@ def _rule(pattern: str, reason: FailureReason, sentence: str, culprit: str | Non
 _NAME = r"([A-Za-z0-9][\w.-]*(?:\[[\w,.-]*\])?)"
 _RANGE = r"((?:==|>=|<=|!=|~=|<|>)[^\s,`]+(?:,(?:==|>=|<=|!=|~=|<|>)[^\s,`]+)*)"
 _MARKER = r"(?:\{[^}]*\})?"
+_WHO = rf"(?:all versions of )?{_NAME}{_MARKER}{_RANGE}?"
 _WHEEL_SENTENCE = (
     "`{0}` has no wheel for Python 3.11 on this platform; the platform installs wheels only. "
     "Name another version of it, or put its source into the bundle."
@@ -216,16 +217,23 @@ _RULES = (
         "{0}{1}",
     ),
     _rule(
-        rf"only {_NAME}{_MARKER}{_RANGE} (?:is|are) available and (?:you require|\S+ depends on) \1{_RANGE}",
+        rf"only {_NAME}{_MARKER}{_RANGE} (?:is|are) available"
+        rf" and (?:you require|(?:all versions of )?\S+ depends? on) \1{_RANGE}",
         FailureReason.NO_SUCH_VERSION,
         "There is no version `{0}{2}`; the index has `{0}{1}`.",
         "{0}{2}",
     ),
     _rule(
-        rf"{_NAME}{_MARKER}{_RANGE} (?:depends on|needs) {_NAME}{_MARKER}{_RANGE}.* you require \3{_RANGE}",
+        rf"{_WHO} (?:depends? on|needs) {_NAME}{_MARKER}{_RANGE}.* you require \3{_RANGE}",
         FailureReason.CONFLICT,
         "`{0}{1}` needs `{2}{3}`, but your requirements ask for `{2}{4}`. Change one of the two.",
         "{2}{4}",
+    ),
+    _rule(
+        rf"{_WHO} depends? on {_NAME}{_MARKER}{_RANGE},? and {_WHO} depends? on \3{_RANGE}",
+        FailureReason.CONFLICT,
+        "`{0}{1}` needs `{2}{3}`, and `{4}{5}` needs `{2}{6}`. Name versions of the two that agree.",
+        "{0}{1}",
     ),
     _rule(
         rf"you require {_NAME}{_RANGE} and {_NAME}{_RANGE}, we can conclude",

@@ -20,7 +20,7 @@ from vitrine_builder.progress import Report, silent
 from vitrine_builder.requirements import RequirementLine, Requirements
 from vitrine_builder.sdists import BuiltWheel
 from vitrine_builder.simple_index import SimpleIndexes
-from vitrine_builder.sources import LocalLinks
+from vitrine_builder.sources import UNBELIEVING, LocalLinks
 from vitrine_builder.uv import Uv
 
 MAX_BUILT = 25
@@ -120,7 +120,10 @@ class Resolver:
         ]
         # Hashes are held to afterwards: uv would hold a wheel that was built here to its source's hash.
         text = "".join(f"{line.text}\n" for line in requirements.lines)
-        return await self.uv.pip("compile", arguments, text)
+        uv = self.uv
+        if refresh and uv.config is not None:
+            uv = replace(uv, config=uv.config.with_name(UNBELIEVING))
+        return await uv.pip("compile", arguments, text)
 
     async def _with_versions(self, failure: BuildFailure) -> BuildFailure:
         """Say which versions there are, where one was asked for that is none."""

@@ -24,6 +24,8 @@ from vitrine_builder.uv import Uv
 _INDEX_VARIABLES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS")
 _ANY_INDEX = "unsafe-best-match"
 _ARCHIVES = (".whl", ".tar.gz", ".zip")
+UNBELIEVING = "uv-fresh.toml"
+"""Beside the configuration: the same, but nothing is taken as fresh; uv lets that rule over `--refresh`."""
 _STABLE = "max-age=31536000, immutable"
 
 
@@ -140,10 +142,11 @@ async def open_sources(uv: Uv, directory: Path, memory: Path, max_age_seconds: f
         named = [links.directory.as_uri(), *named]
     config = directory / "uv.toml"
     await asyncio.to_thread(links.directory.mkdir, parents=True, exist_ok=True)
-    _replace(
-        config,
-        "\n".join([*(_index(entry, max_age_seconds) for entry in named), _default(default, max_age_seconds)]),
-    )
+    for place, age in ((config, max_age_seconds), (config.with_name(UNBELIEVING), None)):
+        _replace(
+            place,
+            "\n".join([*(_index(entry, age) for entry in named), _index(default, age, is_default=True)]),
+        )
     addresses = [_split(entry)[1] for entry in (*named, default)]
     return Sources(config, rest, SimpleIndexes(addresses, rest), links)
 
@@ -164,19 +167,15 @@ def _split(entry: str) -> tuple[str, str]:
     return (name, address) if equals and "/" not in name and ":" not in name else ("", entry)
 
 
-def _index(entry: str, max_age_seconds: float, default: str = "") -> str:
+def _index(entry: str, max_age_seconds: float | None, *, is_default: bool = False) -> str:
     name, address = _split(entry)
     lines = ["[[index]]", f"url = {json.dumps(address)}"]
     if name:
         lines.append(f"name = {json.dumps(name)}")
-    if address.startswith(("http://", "https://")):
+    if address.startswith(("http://", "https://")) and max_age_seconds is not None:
         age = f"max-age={int(max_age_seconds)}"
         lines.append(f'cache-control = {{ api = "{age}", files = "{_STABLE}" }}')
-    return "\n".join([*lines, default, ""])
-
-
-def _default(entry: str, max_age_seconds: float) -> str:
-    return _index(entry, max_age_seconds, "default = true")
+    return "\n".join([*lines, *(["default = true"] if is_default else []), ""])
 
 
 def _sha256(path: Path) -> str:

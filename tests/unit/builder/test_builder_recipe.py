@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from vitrine_builder.builds import Recipe, Stopwatch
+XX
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.progress import Step
@@ -86,7 +86,7 @@ async def test_what_passed_is_told_and_forgotten() -> None:
     assert [step.name for step in steps] == ["resolve", "queued", "resolve"]
     assert "The index is away. Trying again" in steps[1].message
     assert resolver.asked[0].text == "six\n"
-    assert set(watch.milliseconds) == {"resolve", "environment"}
+    assert {"resolve", "environment"} <= set(watch.milliseconds)
 
 
 async def test_a_list_and_a_refresh_reach_the_resolver() -> None:
