@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
-import os
-import shutil
-import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vitrine_builder.assembly import Ahead, begin_ahead
 from vitrine_builder.failures import BuildFailure, FailureReason, disk_errors
-from vitrine_builder.images.content import PYTHON_HOME, configuration, merge, reserved
-from vitrine_builder.images.plan import plan_layers
 from vitrine_builder.images.record import ImageRecord
 from vitrine_builder.images.work import Images, ImageWork, Planned
 from vitrine_builder.layers import Layer, LayerStore
@@ -30,8 +25,8 @@ from vitrine_builder.progress import Report, Step, Stopwatch, silent
 from vitrine_builder.workspace import Workspace, publish
 from vitrine_common.clock import milliseconds_between, utcnow
 
-_LINKERS = 2
-"""Threads that make hard links; the kernel lets two work in different folders."""
+_GUESS_AFTER_SECONDS = 0.02
+"""A list that was resolved before is answered within this time, and needs no guess."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +75,22 @@ class EnvironmentStore:
         """Return where the environment `digest` is, or would be."""
         return self.workspace.root / digest.removeprefix("sha256:")
 
+    def ahead(self, lock: Lock | None) -> AbstractAsyncContextManager[Ahead]:
+        """Begin a folder on the guess that `lock`, or something like it, will be wanted in a moment."""
+        layers = [self.layers.find(package) for package in (lock.packages if lock else ())]
+        known = [layer for layer in layers if layer is not None]
+        return begin_ahead(self.workspace, self.target, known, _GUESS_AFTER_SECONDS)
+
     async def materialise(
-        self, lock: Lock, report: Report = silent, watch: Stopwatch | None = None
+        self,
+        lock: Lock,
+        report: Report = silent,
+        watch: Stopwatch | None = None,
+        ahead: Ahead | None = None,
     ) -> Materialised:
         """Return the environment of `lock`, made from what is missing; calling it twice works once.
+
+        `ahead` is used up, if there is one.
 
         Raises:
             BuildFailure: a wheel cannot be had, wheels contradict each other, the disk is full, or the
@@ -94,13 +101,17 @@ class EnvironmentStore:
             return present
         self.workspace.require_space(self.free_bytes)
         digest = environment_digest(lock, self.target)
-        async with self._image(digest, lock, report) as image:
-            layers = await self._layers(lock, report, watch, image)
-            found = self._folder(lock)
+        found = self._folder(lock)
+        async with contextlib.AsyncExitStack() as stack:
+            image = await stack.enter_async_context(self._image(digest, lock, report))
+            if found is None and ahead is None:
+                ahead = await stack.enter_async_context(begin_ahead(self.workspace, self.target, ()))
+            layers = await self._layers(lock, report, watch, image, None if found else ahead)
             if found is None:
+                assert ahead is not None
                 with watch.measure("assemble"):
                     report(Step("assemble", f"{len(layers)} packages"))
-                    found = await self._assemble(digest, lock, layers)
+                    found = await self._assemble(digest, lock, layers, ahead)
             if image is not None:
                 with watch.measure("load"):
                     found = replace(found, image=await image.finish())
@@ -118,7 +129,12 @@ class EnvironmentStore:
             await image.abandon()
 
     async def _layers(
-        self, lock: Lock, report: Report, watch: Stopwatch, image: ImageWork | None
+        self,
+        lock: Lock,
+        report: Report,
+        watch: Stopwatch,
+        image: ImageWork | None,
+        ahead: Ahead | None,
     ) -> list[Layer]:
         """Return the layers in the order of the lock; the image hears of each as soon as it is there."""
         found = {package: self.layers.find(package) for package in lock.packages}
@@ -137,6 +153,9 @@ class EnvironmentStore:
             if image is not None:
                 image.add(layer)
 
+        if ahead is not None and layers:
+            await ahead.take()
+            ahead.begin(list(layers.values()))
         if missing:
             made = await self.layers.make(missing, report, watch, plan, add)
             layers.update((layer.package, layer) for layer in made)
@@ -144,10 +163,12 @@ class EnvironmentStore:
             plan({})
         return [layers[package] for package in lock.packages]
 
-    async def _assemble(self, digest: str, lock: Lock, layers: Sequence[Layer]) -> Materialised:
+    async def _assemble(self, digest: str, lock: Lock, layers: Sequence[Layer], ahead: Ahead) -> Materialised:
         started = utcnow()
-        with disk_errors(), self.workspace.draft() as draft:
-            files, size = await asyncio.to_thread(assemble, draft, layers, self.target)
+        with disk_errors():
+            assembly = await ahead.take()
+            await asyncio.to_thread(assembly.lay, layers)
+            files, size = assembly.files, assembly.size
             description = {
                 "digest": digest,
                 "format": FORMAT_VERSION,
@@ -155,14 +176,17 @@ class EnvironmentStore:
                 "platform": self.target.platform,
                 "magic": self.magic,
                 "packages": lock.to_json(),
+                "base": lock.system.base if lock.system else None,
+                "system": lock.system.digest if lock.system else None,
+                "system_packages": lock.system.packages if lock.system else (),
                 "files": files,
                 "size": size,
                 "uncompiled": sum(layer.uncompiled for layer in layers),
                 "made_at": started.isoformat(),
                 "made_in_ms": milliseconds_between(started, utcnow()),
             }
-            (draft / "environment.json").write_text(json.dumps(description, indent=1))
-            publish(draft, self.path(digest))
+            (assembly.root / "environment.json").write_text(json.dumps(description, indent=1))
+            publish(assembly.root, self.path(digest))
         return Materialised(digest, self.path(digest), len(layers), files, size, made=True)
 
     def _folder(self, lock: Lock) -> Materialised | None:
@@ -173,75 +197,3 @@ class EnvironmentStore:
         except FileNotFoundError:
             return None
         return Materialised(digest, path, len(lock.packages), kept["files"], kept["size"], made=False)
-
-
-def assemble(root: Path, layers: Sequence[Layer], target: Target) -> tuple[int, int]:
-    """Lay out an environment in the empty folder `root`; return its number of files and their bytes.
-
-    Where two packages have a file of one name, the one wins that lies higher in the environment's image.
-    Nothing of a package runs: `.pth` files and a `sitecustomize` are files like others here, and act only
-    inside a sandbox.
-
-    Raises:
-        BuildFailure: one package has a file where another has a folder.
-        OSError: the disk is full.
-    """
-    _lay_interpreter(root, target)
-    ordered = [layer for group in plan_layers(layers) for layer in group]
-    kept = reserved(target)
-    merged = {path: found for path, found in merge(ordered).items() if path not in kept}
-    folders: dict[str, list[tuple[str, str]]] = {}
-    for path, (layer, _file) in merged.items():
-        folder, _, name = path.rpartition("/")
-        folders.setdefault(folder, []).append((f"{layer.tree}/{path}", name))
-    try:
-        for folder in sorted(folders):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-        _link_all(root, folders)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        relative = os.path.relpath(error.filename2 or error.filename, root)
-        sentence = f"Two packages disagree about `{relative}`: a file in one, a folder in the other."
-        raise BuildFailure(FailureReason.CONFLICT, sentence) from None
-    return len(merged), sum(file.size for _layer, file in merged.values())
-
-
-def _link_all(root: Path, folders: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-    stop = threading.Event()
-
-    def link(names: Sequence[str]) -> None:
-        try:
-            for folder in names:
-                if stop.is_set():
-                    return
-                place = f"{root}/{folder}/" if folder else f"{root}/"
-                for source, name in folders[folder]:
-                    _link(source, place + name)
-        except BaseException:
-            stop.set()
-            raise
-
-    names = sorted(folders)
-    with ThreadPoolExecutor(_LINKERS) as pool:
-        half = len(names) // _LINKERS + 1
-        for done in [pool.submit(link, names[at : at + half]) for at in range(0, len(names), half)]:
-            done.result()
-
-
-def _lay_interpreter(root: Path, target: Target) -> None:
-    (root / "lib" / f"python{target.python}" / "site-packages").mkdir(parents=True)
-    programs = root / "bin"
-    programs.mkdir()
-    (programs / "python").symlink_to(f"{PYTHON_HOME}/python{target.python}")
-    (programs / "python3").symlink_to("python")
-    (programs / f"python{target.python}").symlink_to("python")
-    (root / "pyvenv.cfg").write_text(configuration(target))
-
-
-def _link(source: str, place: str) -> None:
-    try:
-        os.link(source, place)
-    except OSError as error:
-        # Layers on another file system, or a file that has all the links its file system allows.
-        if error.errno not in {errno.EXDEV, errno.EMLINK}:
-            raise
-        shutil.copy2(source, place)

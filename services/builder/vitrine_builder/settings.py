@@ -82,8 +82,8 @@ class BuilderSettings(BaseSettings):
     debian_release: str = Field(default="bookworm", description="Debian release of bases that are made.")
     apt_sources: str = Field(
         default="",
-        description="Debian archives as `ADDRESS SUITE COMPONENT`, separated by semicolons; `{snapshot}` in an "
-        "address becomes the snapshot's time. By default those of the host's apt.",
+        description="Debian archives as `ADDRESS SUITE COMPONENT`, separated by semicolons; `{snapshot}` in "
+        "an address becomes the snapshot's time. By default those of the host's apt.",
     )
     apt_snapshot: str = Field(
         default="", description="Time at which archives are frozen, as 20261101T000000Z."

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from vitrine_builder.images.config import BaseImage, Image, ImageLayer, config_bytes
 from vitrine_builder.images.content import DiffIds, HashedTar, meta_layer
 from vitrine_builder.images.docker import PARTIAL, REPOSITORY, Archive, Daemon, MissingLayer, Sendable
+from vitrine_builder.images.packages import system_layers
 from vitrine_builder.images.plan import plan_layers
 from vitrine_builder.images.record import ImageRecord, ImageRecords
 from vitrine_builder.layers import Layer
@@ -71,11 +72,14 @@ class Images:
             "python": self.compiler,
         }
 
-    def begin(
-        self, environment: str, lock: Lock, report: Report, system: ImageLayer | None = None
-    ) -> ImageWork:
-        """Begin the image of `environment`; `system` lies between the base and the wheels."""
-        fixed = [*self.base.layers, *((system,) if system else ()), meta_layer(self.target, self.base.prefix)]
+    def begin(self, environment: str, lock: Lock, report: Report) -> ImageWork:
+        """Begin the image of `environment`; system packages lie between the base and the wheels.
+
+        Raises:
+            BuildFailure: system packages were installed on another base than images stand on.
+        """
+        system = system_layers(self.workspace, self.base, lock.system)
+        fixed = [*self.base.layers, *system, meta_layer(self.target, self.base.prefix)]
         return ImageWork(self, environment, lock, fixed, report)
 
 
@@ -158,11 +162,15 @@ class ImageWork:
         Raises:
             BuildFailure: the daemon is away, full, or has something else than it was sent.
         """
-        assert self._thread is not None
-        image = await asyncio.shield(self._thread)
+        image = await self.complete()
         record = ImageRecord.of(image, self.images.base)
         self.images.records.keep(self.environment, record, image.config)
         return record
+
+    async def complete(self) -> Image:
+        """Return the image itself, whose layers can be streamed; like `finish`, and remembers nothing."""
+        assert self._thread is not None
+        return await asyncio.shield(self._thread)
 
     async def abandon(self) -> None:
         """Stop, if it is not finished, and wait until nothing is read or sent any more."""

@@ -10,7 +10,7 @@ from vitrine_builder.system.apt import Apt
 from vitrine_builder.system.bases import Base, Bases, find_base, load_base
 from vitrine_builder.system.container import Container
 from vitrine_builder.system.sources import KEYRING, Sources, host_sources, parse_sources
-from vitrine_builder.system.store import SystemLayer, SystemStore
+from vitrine_builder.system.store import SystemLayer, SystemStore, load_system
 from vitrine_builder.workspace import Workspace
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SystemStore",
     "find_base",
     "load_base",
+    "load_system",
     "system_store",
 ]
 

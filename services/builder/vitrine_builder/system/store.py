@@ -1,8 +1,8 @@
 """Layers of system packages: what installing a list of Debian packages changes in a base.
 
 Layout of `<environments>/.builder/system/<digest hex>/`: `rootfs` (base and packages together, files of the
-base as links to it), `layer.tar` (the difference alone, a layer of images), and `system.json`. The digest names
-the inputs: the base and the archives that are installed on it, their dependencies included.
+base as links to it), `layer.tar` (the difference alone, a layer of images), and `system.json`. The digest
+names the inputs: the base and the archives installed on it, their dependencies included.
 """
 
 from __future__ import annotations
@@ -62,6 +62,24 @@ class SystemLayer:
         return self.path / "layer.tar"
 
 
+def load_system(workspace: Workspace, digest: str) -> SystemLayer | None:
+    """Return the layer of system packages `digest`; None where there is none."""
+    place = _place(workspace, digest)
+    try:
+        kept = json.loads((place / "system.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return SystemLayer(digest, kept["diff_id"], kept["base"], place, tuple(kept["packages"]), kept["size"])
+
+
+def _directory(workspace: Workspace) -> Path:
+    return workspace.root / ".builder" / "system"
+
+
+def _place(workspace: Workspace, digest: str) -> Path:
+    return _directory(workspace) / digest.removeprefix("sha256:")
+
+
 @dataclass(frozen=True)
 class SystemStore:
     """Finds and makes layers of system packages.
@@ -99,20 +117,11 @@ class SystemStore:
 
     def find(self, digest: str) -> SystemLayer | None:
         """Return the layer `digest`, or None when it has to be made."""
-        place = self._place(digest)
-        try:
-            kept = json.loads((place / "system.json").read_bytes())
-        except FileNotFoundError:
-            return None
-        packages = tuple(kept["packages"])
-        return SystemLayer(digest, kept["diff_id"], kept["base"], place, packages, kept["size"])
+        return load_system(self.workspace, digest)
 
     @property
     def _directory(self) -> Path:
-        return self.workspace.root / ".builder" / "system"
-
-    def _place(self, digest: str) -> Path:
-        return self._directory / digest.removeprefix("sha256:")
+        return _directory(self.workspace)
 
     async def _resolve(self, base: Base, wanted: Sequence[str], report: Report) -> tuple[SystemPackage, ...]:
         state = await self.apt.index(base.rootfs, report)
@@ -171,7 +180,7 @@ class SystemStore:
                 "size": size,
             }
             (finished / "system.json").write_text(json.dumps(kept, indent=1))
-            place = self._place(digest)
+            place = _place(self.workspace, digest)
             publish(finished, place)
         return SystemLayer(digest, diff_id, base.digest, place, names, size, made=True)
 
