@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, Route
 
 from api_instance import FILES, PNG, Account, Instance, api, events_of, manifest
+from claims_on_api import SECRET, finish_check, push_dataset
 from vitrine_api.app import routed
 from vitrine_api.credentials import form_token
 from vitrine_api.dependencies import SESSION_COOKIE
@@ -154,6 +155,29 @@ TABLE: dict[str, Row] = {
     f"GET {A}/trials/{{trial_id}}/log": owner(),
     f"GET {A}/trials/{{trial_id}}/outputs/{{name:path}}": owner(),
     f"POST {A}/trials/{{trial_id}}/cancel": owner(202),
+    f"GET {A}{V}/claims": owner(),
+    f"POST {A}/claims/checks": owner(202, json="check"),
+    f"GET {A}/claims/checks": account(),
+    f"GET {A}/claims/checks/{{check_id}}": owner(),
+    f"GET {A}/claims/checks/{{check_id}}/events": owner(),
+    f"GET {A}/claims/checks/{{check_id}}/receipt": owner(),
+    f"POST {A}/claims/checks/{{check_id}}/cancel": owner(202),
+    f"GET {A}/links/{{token}}/claims": holder(),
+    f"POST {A}/links/{{token}}/claims/checks": holder(202, json={"claim": "speed"}),
+    f"GET {A}/links/{{token}}/claims/checks": holder(),
+    f"GET {A}/links/{{token}}/claims/checks/{{check_id}}": holder(),
+    f"GET {A}/links/{{token}}/claims/checks/{{check_id}}/events": holder(),
+    f"GET {A}/links/{{token}}/claims/checks/{{check_id}}/receipt": holder(),
+    f"POST {A}/links/{{token}}/claims/checks/{{check_id}}/cancel": holder(202),
+    # As with versions: others have none of the bytes.
+    f"POST {A}/datasets": owner(200, other=422, json="dataset"),
+    f"GET {A}/datasets": account(),
+    f"GET {A}/datasets/{{owner}}/{{name}}/{{version}}": owner(),
+    "POST /claims/checks": form(303, other=404, ref="claiming", claim="speed"),
+    "GET /claims/checks/{check_id}": page(),
+    "GET /claims/checks/{check_id}/events": page(),
+    "GET /claims/checks/{check_id}/receipt": page(),
+    "POST /claims/checks/{check_id}/cancel": form(other=404),
     f"GET {A}/status": operator(),
     "GET /": everybody(),
     "GET /login": Row((200, 303, 303, 200, 200)),
@@ -218,6 +242,14 @@ TABLE: dict[str, Row] = {
     "POST /s/{token}/runs/{run_id}/cancel": holder(303, form={}),
     "GET /s/{token}/examples/{name}/{index}": holder(),
 }
+for place in ("/s/{token}", "/e/{token}/{visitor}"):
+    TABLE |= {
+        f"POST {place}/claims/checks": holder(303, form={"claim": "speed"}),
+        f"GET {place}/claims/checks/{{check_id}}": holder(),
+        f"GET {place}/claims/checks/{{check_id}}/events": holder(),
+        f"GET {place}/claims/checks/{{check_id}}/receipt": holder(),
+        f"POST {place}/claims/checks/{{check_id}}/cancel": holder(303, form={}),
+    }
 WHO = ("anonymous", "other", "owner", "holder", "revoked")
 
 
@@ -233,7 +265,9 @@ async def world(api: Instance) -> dict[str, Any]:
     revoked_run, revoked_visitor = await _finished_link_run(api, revoked["token"])
     assert (await owner_.client.delete(f"/api/v1/links/{revoked['id']}")).status_code == 204
     trial = await _finished_trial(api, owner_)
+    claims = await _claims(api, owner_, {"holder": visitor, "revoked": revoked_visitor})
     return {
+        "claims": claims,
         "api": api,
         "accounts": {"owner": owner_, "other": other},
         "version": version,
@@ -248,6 +282,7 @@ async def world(api: Instance) -> dict[str, Any]:
             "build_id": version["build_id"],
             "run_id": owner_run,
             "trial_id": trial,
+            "check_id": claims["check"],
             "index": "0",
         },
         "ids": [
@@ -258,9 +293,40 @@ async def world(api: Instance) -> dict[str, Any]:
             link_run,
             revoked_run,
             trial,
+            claims["version"]["id"],
+            claims["check"],
+            *(check for _, check in claims["links"].values()),
             owner_.email,
         ],
     }
+
+
+async def _claims(api: Instance, account_: Account, visitors: dict[str, str]) -> dict[str, Any]:
+    """A version that claims something, a dataset, and a check by its owner and by each holder of a link."""
+    await push_dataset(account_, "guarded")
+    claim = {
+        "name": "speed",
+        "statement": "Fast.",
+        "command": "python echo.py",
+        "metric": "ms",
+        "expected": 3,
+    }
+    version = await api.ready(account_, name="claiming", spec={**manifest()["spec"], "claims": [claim]})
+    body = {"ref": version["reference"], "claim": "speed"}
+    asked = await account_.client.post("/api/v1/claims/checks", json=body)
+    await finish_check(api, asked.json()["id"], (3.0,))
+    links = {}
+    for who, visitor in visitors.items():
+        link = await account_.share(version["reference"], embed=["*"])
+        by_link = await api.client(headers={"X-Vitrine-Visitor": visitor}).post(
+            f"/api/v1/links/{link['token']}/claims/checks", json={"claim": "speed"}
+        )
+        assert by_link.status_code == 202, by_link.text
+        await finish_check(api, by_link.json()["id"], (3.0,))
+        links[who] = (link["token"], by_link.json()["id"])
+        if who == "revoked":
+            await account_.client.delete(f"/api/v1/links/{link['id']}")
+    return {"version": version, "check": asked.json()["id"], "links": links}
 
 
 async def _finished_run(api: Instance, account_: Account, version: dict[str, Any]) -> str:
@@ -344,9 +410,9 @@ def _assert_nothing_of_the_owner(
     world: dict[str, Any], target: str, who: str, answer: httpx.Response
 ) -> None:
     asked = str(answer.request.url)
-    own_run = world["links"][who][2] if who in world["links"] else None
+    own = {world["links"][who][2], world["claims"]["links"][who][1]} if who in world["links"] else set()
     for secret in world["ids"]:
-        if secret not in asked and secret != own_run:
+        if secret not in asked and secret not in own:
             assert secret not in answer.text, f"{who} reads {secret} at {target}"
 
 
@@ -389,6 +455,10 @@ async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str
         )
         visitor = world["links"][who][1] if who in world["links"] else secrets.token_urlsafe(16)
         params |= {"token": token, "run_id": run_id, "visitor": visitor}
+    if "{token}" in template and "/claims" in template:
+        known = world["claims"]["links"]
+        token, check_id = known.get(who, (secrets.token_urlsafe(16), known["holder"][1]))
+        params |= {"token": token, "check_id": check_id}
     params |= await _spares(world, template)
     path = template
     for name, value in params.items():
@@ -411,7 +481,8 @@ async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:
 
 def _filled(world: dict[str, Any], fields: dict[str, str]) -> dict[str, str]:
     reference = world["version"]["reference"]
-    return {name: reference if value == "reference" else value for name, value in fields.items()}
+    known = {"reference": reference, "claiming": world["claims"]["version"]["reference"]}
+    return {name: known.get(value, value) for name, value in fields.items()}
 
 
 def _body(world: dict[str, Any], wanted: Any) -> Any:
@@ -420,11 +491,19 @@ def _body(world: dict[str, Any], wanted: Any) -> Any:
             return {"manifest": manifest(), "model": "guarded"}
         case "training":
             return _training(world["accounts"]["owner"])
+        case "check" | "dataset":
+            return _claims_body(world, wanted)
         case "link":
             return {"ref": world["version"]["reference"]}
         case "group":
             return {"ref": world["version"]["reference"], "recipients": ["Reviewer 1", "Reviewer 2"]}
     return wanted
+
+
+def _claims_body(world: dict[str, Any], wanted: str) -> dict[str, Any]:
+    if wanted == "check":
+        return {"ref": world["claims"]["version"]["reference"], "claim": "speed"}
+    return {"name": "guarded", "files": manifest({}, {SECRET: b"a,b\n1,2\n"})["files"]}
 
 
 async def _api_client(world: dict[str, Any], who: str) -> httpx.AsyncClient:
