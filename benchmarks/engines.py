@@ -1,10 +1,10 @@
 """What a sandbox costs in time on each engine: its start, a script's run, a warm ONNX run.
 
-usage: engines.py [--json] [--rounds N] [--environment DIR --model FILE]
+usage: engines.py [--json] [--rounds N]
 
-`docker run` of the same script in the same base image is the peer of a script's run. The ONNX figures need
-an environment with onnxruntime and a model of two float tensors `a` and `b` of shape 1 x n. Docker's figures
-need root, and start a daemon of their own.
+`docker run` of the same script in the same base image, with the same limits, is the peer of a script's run.
+The warm calls go to a loaded model that adds two small float tensors. Needs root: Docker's figures come from
+a daemon of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from docker_site import DockerSite, docker_site
+from sandboxes import make_onnx_environment, write_onnx_models
 from vitrine_engine import (
     Engine,
     Finished,
@@ -100,29 +101,27 @@ async def scripts(engine: Engine, bundle: Path, rounds: int, pause: float) -> li
     return found
 
 
-async def warm(engine: Engine, environment: Path, model: Path, rounds: int) -> list[float]:
+async def warm(engine: Engine, environment: Path, models: Path, rounds: int) -> list[float]:
     """Measure calls of a loaded ONNX model with raw tensors."""
     tensor = Tensor(dtype="float32", shape=(1, 4), data=struct.pack("<4f", 1, 2, 3, 4))
     found = []
-    async with started(engine, "onnx", environment=environment, bundle=model.parent) as sandbox:
-        await sandbox.load(OnnxModel(path=model.name))
+    async with started(engine, "onnx", environment=environment, bundle=models) as sandbox:
+        await sandbox.load(OnnxModel(path="sum.onnx"))
         for number in range(rounds + 5):
             request = RunRequest(id=f"run-{number}", tensors={"a": tensor, "b": tensor})
             found.append(await seconds_of(sandbox, request))
     return found[5:]
 
 
-async def measure(engine: Engine, bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+async def measure(engine: Engine, bundle: Path, models: Path, rounds: int) -> dict[str, Any]:
     """Measure one engine."""
-    rounds = arguments.rounds
     found: dict[str, Any] = {
         "start": milliseconds(await starts(engine, rounds)),
         "script": milliseconds(await scripts(engine, bundle, rounds, PAUSE_SECONDS)),
         "script_one_after_the_other": milliseconds(await scripts(engine, bundle, rounds, 0.0)),
     }
-    if arguments.model is not None:
-        calls = await warm(engine, arguments.environment, arguments.model, rounds * WARM_FACTOR)
-        found["warm_onnx"] = milliseconds(calls)
+    environment = make_onnx_environment()
+    found["warm_onnx"] = milliseconds(await warm(engine, environment, models, rounds * WARM_FACTOR))
     await engine.aclose()
     return found
 
@@ -144,8 +143,6 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--environment", type=Path, help="an environment's directory, with onnxruntime")
-    parser.add_argument("--model", type=Path, help="an ONNX file in a directory of its own")
     return parser.parse_args()
 
 
@@ -163,11 +160,16 @@ def main() -> None:
         bundle = root / "bundle"
         bundle.mkdir()
         (bundle / "script.py").write_text(SCRIPT)
+        models = root / "models"
+        models.mkdir()
+        write_onnx_models(make_onnx_environment(), models)
 
         async def engines() -> None:
-            found["process"] = await measure(ProcessEngine(root / "process"), bundle, arguments)
+            found["process"] = await measure(
+                ProcessEngine(root / "process"), bundle, models, arguments.rounds
+            )
             docker = DockerEngine(root / "docker", url=site.url, base_image=site.base_image)
-            found["docker"] = await measure(docker, bundle, arguments)
+            found["docker"] = await measure(docker, bundle, models, arguments.rounds)
 
         asyncio.run(engines())
         found["docker_run"] = {"script": milliseconds(docker_runs(site, bundle, arguments.rounds))}

@@ -207,6 +207,11 @@ async def bench(engine: Engine, tmp_path: Path) -> AsyncIterator[Bench]:
 @pytest.fixture(scope="session")
 def onnx_environment() -> Path:
     """An environment with ONNX Runtime, made once on this machine and kept between test runs."""
+    return make_onnx_environment()
+
+
+def make_onnx_environment() -> Path:
+    """Return the directory of an environment with ONNX Runtime; the first call on a machine makes it."""
     key = hashlib.sha256("\n".join((*ONNX_PACKAGES, sys.version)).encode()).hexdigest()[:16]
     root = Path(tempfile.gettempdir(), f"vitrine-test-environments-{os.getuid()}")
     root.mkdir(mode=0o755, exist_ok=True)
@@ -279,8 +284,12 @@ write("expand",
 @pytest.fixture(scope="session")
 def onnx_models(onnx_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `quarters.onnx`, `sum.onnx` and `expand.onnx`."""
-    directory = tmp_path_factory.mktemp("models")
-    (site,) = onnx_environment.glob("lib/python3*/site-packages")
+    return write_onnx_models(onnx_environment, tmp_path_factory.mktemp("models"))
+
+
+def write_onnx_models(environment: Path, directory: Path) -> Path:
+    """Write the models into a directory and return it."""
+    (site,) = environment.glob("lib/python3*/site-packages")
     subprocess.run(
         [sys.executable, "-c", ONNX_MODELS, directory],
         check=True,
