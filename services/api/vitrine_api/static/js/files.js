@@ -12,6 +12,7 @@ function readable(bytes) {
 
 // Drawn on a canvas: the pages' policy allows no blob addresses.
 async function drawPreview(canvas, source) {
+  if (!canvas) return;
   canvas.hidden = true;
   if (!source) return;
   try {
