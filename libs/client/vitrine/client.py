@@ -132,13 +132,21 @@ class Client:
 
     # Models and versions
 
-    def push(self, path: Path | str, *, model: str | None = None, watch: PushWatch | None = None) -> Version:
+    def push(
+        self,
+        path: Path | str,
+        *,
+        model: str | None = None,
+        refresh: bool = False,
+        watch: PushWatch | None = None,
+    ) -> Version:
         """Upload what the platform lacks of a directory, archive or ONNX file, and register the version.
 
-        The build goes on when this returns: see `built`. Raises BadBundle before anything is sent.
+        With `refresh`, versions of packages are chosen anew. The build goes on when this returns: see
+        `built`. Raises BadBundle before anything is sent.
         """
         bundle = self._pusher(watch).send(Path(path))
-        body = pushing.manifest_body(bundle, model)
+        body = pushing.manifest_body(bundle, model, refresh=refresh)
         return Version.model_validate(self._call("POST", "/versions", json=body))
 
     def built(self, version: Version, heard: Heard | None = None) -> Version:

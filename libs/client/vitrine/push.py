@@ -99,7 +99,7 @@ class Pusher:
             uploader.upload(plan.blobs, missing)
 
 
-def manifest_body(bundle: Bundle, model: str | None) -> dict[str, Any]:
+def manifest_body(bundle: Bundle, model: str | None, *, refresh: bool = False) -> dict[str, Any]:
     """Return what the platform is told about a bundle; `model` overrides the name in the file."""
     body: dict[str, Any] = {"manifest": bundle.manifest.model_dump(mode="json")}
-    return body | ({"model": model} if model else {})
+    return body | ({"model": model} if model else {}) | ({"refresh": True} if refresh else {})

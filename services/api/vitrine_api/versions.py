@@ -32,10 +32,13 @@ class Versions:
         self._bundles = repository.bundles
         self._blobs = blobs
 
-    async def create(self, member: Member, raw: Any, name: str | None) -> tuple[Version, bool]:
+    async def create(
+        self, member: Member, raw: Any, name: str | None, *, refresh: bool = False
+    ) -> tuple[Version, bool]:
         """Return the version of a manifest, and whether it is new.
 
         The same manifest under the same name is the same version; one whose build failed is built again.
+        With `refresh`, a build asks the package indexes again for what they said before.
         Raises BundleError, SpecError, Invalid.
         """
         require(member, Action.CHANGE, None)
@@ -46,9 +49,9 @@ class Versions:
         digest, size = await store_manifest(self._blobs, bundle.manifest)
         await self._bundles.grant(member.id, digest, size)
         model = await self._bundles.model_for(member.user, model_name, bundle.spec.description or "")
-        version, is_new = await self._insert(new_id("version"), model, bundle, digest, None)
+        version, is_new = await self._insert(new_id("version"), model, bundle, digest, None, refresh=refresh)
         if version.state is VersionState.BUILD_FAILED:
-            version = await self._rebuild(version, bundle)
+            version = await self._rebuild(version, bundle, refresh=refresh)
         return version, is_new
 
     async def register(self, version_id: str, manifest_digest: str, trial_id: str) -> None:
@@ -88,13 +91,20 @@ class Versions:
                 await self._bundles.grant(user.id, digest, size)
 
     async def _insert(
-        self, version_id: str, model: Model, bundle: Bundle, digest: str, lineage: Lineage | None
+        self,
+        version_id: str,
+        model: Model,
+        bundle: Bundle,
+        digest: str,
+        lineage: Lineage | None,
+        *,
+        refresh: bool = False,
     ) -> tuple[Version, bool]:
         """Store a version together with the command that has its environment built."""
         there = await self._bundles.version(model_id=model.id, digest=digest)
         if there is not None:
             return there, False
-        start = BuildStart(build_id=new_id("build"), request=bundle.environment_request())
+        start = _build(bundle, refresh=refresh)
         version = Version(
             id=version_id,
             model_id=model.id,
@@ -125,8 +135,8 @@ class Versions:
         await audit.record(self._repository.accounts, model.owner_id, "version.created", version)
         return version, True
 
-    async def _rebuild(self, version: Version, bundle: Bundle) -> Version:
-        start = BuildStart(build_id=new_id("build"), request=bundle.environment_request())
+    async def _rebuild(self, version: Version, bundle: Bundle, *, refresh: bool) -> Version:
+        start = _build(bundle, refresh=refresh)
         changes = {"build_id": start.build_id, "build_problem": None}
         building = await self._bundles.advance(version, VersionState.BUILDING, changes, [start])
         # None: another push was quicker, and its build serves this one as well.
@@ -158,3 +168,8 @@ def check_model_name(name: str) -> str:
         message = "take lower-case letters, digits, dots, dashes and underscores, such as `my-model`"
         raise Invalid(f"model: {message}", (Problem("model", message),))
     return name
+
+
+def _build(bundle: Bundle, *, refresh: bool) -> BuildStart:
+    request = bundle.environment_request().model_copy(update={"refresh": refresh})
+    return BuildStart(build_id=new_id("build"), request=request)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
-XX
+from vitrine_builder.assembly import Guesses
+from vitrine_builder.builds import Recipe
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.lock import Lock, Target
-from vitrine_builder.progress import Step
+from vitrine_builder.progress import Step, Stopwatch
 from vitrine_builder.requirements import Requirements
 from vitrine_common.errors import NotFound, TooLarge, Unavailable
 from vitrine_common.messages import EnvironmentRequest
@@ -37,6 +40,11 @@ class Ready:
     """Finds every environment."""
 
     target = Target()
+    guesses = Guesses()
+
+    @contextlib.asynccontextmanager
+    async def ahead(self, _requirements: str) -> AsyncIterator[None]:
+        yield
 
     def find(self, lock: Lock) -> str:
         return "environment" if not lock.packages else "other"

@@ -91,6 +91,27 @@ def test_a_script_that_reads_and_writes_a_picture(tmp_path: Path) -> None:
     assert notes == ()
 
 
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [
+        ({"uv.lock": "", "pyproject.toml": "[project]\ndependencies = []"}, "uv.lock"),
+        ({"pyproject.toml": "[project]\ndependencies = []"}, "pyproject.toml"),
+        ({"pyproject.toml": "[tool.ruff]"}, None),
+        ({"pyproject.toml": "["}, None),
+        ({"environment.yml": "dependencies: []", "pyproject.toml": "[tool.x]"}, "environment.yml"),
+        ({"environment.yml": "dependencies: []", "requirements.txt": "six"}, "requirements.txt"),
+    ],
+)
+def test_a_list_of_packages_is_found_in_every_form(
+    tmp_path: Path, present: dict[str, str], chosen: str | None
+) -> None:
+    for name, text in present.items():
+        (tmp_path / name).write_text(text)
+    spec, _ = drafted(tmp_path, run_py='print(open("data/in.txt").read())')
+    assert spec.package.requirements_file == chosen
+    assert spec.package.type == ("conda" if chosen == "environment.yml" else "pip")
+
+
 def test_an_onnx_file_needs_no_script(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"x")
     spec, notes = drafted(tmp_path, train_py="import argparse\nargparse.ArgumentParser()\n")

@@ -24,13 +24,16 @@ def push(
     path: Annotated[Path, typer.Argument(help="Directory, .zip, .tar.gz or .onnx file.")] = Path(),
     *,
     name: Annotated[str | None, typer.Option(help="Push as this model instead of the file's `name`.")] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Choose package versions anew, as the index has them now.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the build to its end.")] = True,
     json_output: Json = False,
 ) -> None:
     """Upload what the platform lacks, build, and print the version's reference and digest."""
     with connect() as client:
         with progress.PushProgress() as watch:
-            version = client.push(path, model=name, watch=watch)
+            version = client.push(path, model=name, refresh=refresh, watch=watch)
         for message in version.warnings:
             note(f"warning: {formats.harmless(message)}", "yellow")
         if wait and version.state == "building":

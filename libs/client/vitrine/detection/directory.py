@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,8 @@ from vitrine.sources import model_name
 _PREFERRED = ("predict", "infer", "inference", "generate", "test", "run", "demo", "main", "app")
 _NOT_RUN = ("train", "setup", "conftest", "dataset", "data", "utils", "config", "__init__")
 _MAX_SCRIPT = 2_000_000
+_PACKAGE_LISTS = ("requirements.txt", "uv.lock", "pyproject.toml", "environment.yml", "environment.yaml")
+"""In the order in which one is taken; a lock before the project that it is made of."""
 _COG_ADVICE = (
     "Predictor classes are not run yet. Write a script that takes its inputs as flags and prints or writes "
     "its result (python predict.py --prompt TEXT), then `vitrine init` again."
@@ -71,7 +74,7 @@ def draft_directory(directory: Path) -> Draft:
         raise BadBundle(f"{directory} has no Python script and no ONNX file at its top", advice=advice)
     script = runnable[0]
     body, notes = _script_draft(script)
-    package, missing = _packages(script, names)
+    package, missing = _packages(script, names, directory)
     return Draft(base + body + package + tail, script.name, (*notes, *missing))
 
 
@@ -109,15 +112,26 @@ def _why_left(argument: Argument) -> str:
     return "takes no single value: it is left out; add it to `command` where it is wanted."
 
 
-def _packages(script: Script, names: set[str]) -> tuple[str, tuple[str, ...]]:
-    if "requirements.txt" in names:
-        return yaml_text.package("requirements.txt"), ()
+def _packages(script: Script, names: set[str], directory: Path) -> tuple[str, tuple[str, ...]]:
+    if listed := next((name for name in _PACKAGE_LISTS if _lists(directory, name)), None):
+        return yaml_text.package(listed), ()
     local = frozenset(PurePosixPath(name).stem for name in names)
     needed = third_party(script.tree, local, frozenset(sys.stdlib_module_names))
     if not needed:
         return "", ()
     note = f"{script.name} imports {', '.join(needed)}, and there is no requirements.txt: list them in one."
     return yaml_text.package(None), (note,)
+
+
+def _lists(directory: Path, name: str) -> bool:
+    """Tell whether a file is there and lists packages: a pyproject.toml may be for tools alone."""
+    path = directory / name
+    if not path.is_file() or name != "pyproject.toml":
+        return path.is_file()
+    try:
+        return "dependencies" in tomllib.loads(path.read_text()).get("project", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
+        return False
 
 
 def _is_input(path: str) -> bool:

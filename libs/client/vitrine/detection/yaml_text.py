@@ -75,7 +75,8 @@ def flags(command: str, inputs: Sequence[Argument], target: str | None, left: Se
 
 def package(requirements: str | None) -> str:
     """Return the section of packages; commented out when there is no list yet."""
-    lines = ["package:", "  type: pip", f"  requirements_file: {requirements or 'requirements.txt'}"]
+    kind = "conda" if requirements and requirements.endswith((".yml", ".yaml")) else "pip"
+    lines = ["package:", f"  type: {kind}", f"  requirements_file: {requirements or 'requirements.txt'}"]
     return "\n" + "\n".join(line if requirements else f"# {line}" for line in lines) + "\n"
 
 

@@ -35,12 +35,13 @@ class VersionIn(Strict):
 
     manifest: dict[str, Any]
     model: str | None = Field(default=None, max_length=100)
+    refresh: bool = False
 
 
 @router.post("/versions", status_code=201, responses={200: {"model": VersionOut}})
 async def create(body: VersionIn, response: Response, who: Who, app: App) -> VersionOut:
     """Make a version of files that are present; 200 when that version is there already."""
-    version, is_new = await app.versions.create(who, body.manifest, body.model)
+    version, is_new = await app.versions.create(who, body.manifest, body.model, refresh=body.refresh)
     if not is_new:
         response.status_code = 200
     return version_out(version)
