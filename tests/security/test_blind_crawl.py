@@ -103,8 +103,13 @@ async def _run_things(world: Blind) -> None:
         world.visitor, world.runs[name] = started.json()["visitor"], started.json()["id"]
     bucket = world.api.platform.settings.s3.bucket
     log = TRACEBACK.format(host=socket.gethostname(), bucket=bucket)
-    failure = {"state": RunState.FAILED, "reason": Reason.USER_ERROR, "message": log[-300:], "log_tail": log}
-    await world.api.finish(world.runs["failed"], **failure)
+    failure: dict[str, Any] = {
+        "state": RunState.FAILED,
+        "reason": Reason.USER_ERROR,
+        "message": log[-300:],
+        "log_tail": log,
+    }
+    await world.api.finish(world.runs["failed"], log_tail=log, **failure)
     await world.api.finish(world.runs["succeeded"], [_picture()], log_tail=log)
 
 
