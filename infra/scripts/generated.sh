@@ -6,9 +6,11 @@ cd "$(dirname "$0")/../.."
 mode=${1:?write or check}
 # What writes a document, as arguments of Python, and the document.
 programs=("-m vitrine_common.messages.asyncapi" "-m vitrine_common.spec.schema" "-m vitrine_common.spec.reference"
-  "-m vitrine.cli.reference" "-m vitrine_api.openapi" "infra/scripts/settings_reference.py")
+  "-m vitrine.cli.reference" "-m vitrine_api.openapi" "infra/scripts/settings_reference.py"
+  "-m vitrine_common.receipts.schema")
 files=(docs/reference/asyncapi.json docs/reference/vitrine.schema.json docs/reference/vitrine-yaml.md
-  docs/reference/cli.md docs/reference/openapi.json docs/reference/settings.md)
+  docs/reference/cli.md docs/reference/openapi.json docs/reference/settings.md
+  docs/reference/receipt.schema.json)
 
 fresh=$(mktemp)
 trap 'rm -f "$fresh"' EXIT

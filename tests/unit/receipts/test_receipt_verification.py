@@ -18,6 +18,7 @@ from vitrine_common.receipts import dsse
 from vitrine_common.receipts.dsse import MAX_ENVELOPE_BYTES, Envelope, pae
 from vitrine_common.receipts.errors import BadKey
 from vitrine_common.receipts.predicates import ClaimStatement, RunStatement
+from vitrine_common.receipts.schema import statement_schema
 from vitrine_common.receipts.signatures import PrivateKey
 from vitrine_common.receipts.statement import Open, run_statement
 from vitrine_common.receipts.verification import Fault, verify
@@ -230,3 +231,16 @@ def test_a_private_key_goes_to_its_file_alone() -> None:
     for text in (b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"):
         with pytest.raises(BadKey):
             PrivateKey.from_pem(text)
+
+
+def test_the_published_schema_describes_what_is_signed() -> None:
+    """Every member of a receipt stands in the schema; what it demands is there."""
+    definitions = statement_schema()["$defs"]
+    for receipt, name in ((RECEIPT, "Run"), (samples.claim_receipt(KEY), "Claim")):
+        statement = json.loads(base64.b64decode(json.loads(receipt)["payload"]))
+        for schema, value in (
+            (definitions[f"{name}Statement"], statement),
+            (definitions[f"{name}Predicate"], statement["predicate"]),
+        ):
+            assert set(value) <= set(schema["properties"])
+            assert set(schema["required"]) <= set(value)
