@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 HIDDEN = "[hidden]"
-MAX_TEXT = 1 << 18
-"""Longer texts are cut before they are looked through."""
+MAX_TEXT = 1 << 15
+"""Of a longer text the end is looked through and shown; patterns over more would hold up other requests."""
+_MAX_FILE = 1 << 16
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,8}")
 _URL = re.compile(r"\b[a-z][a-z0-9+.\-]{1,10}://[^\s'\"<>)\]]{1,2000}", re.IGNORECASE)
@@ -111,7 +112,7 @@ def _files(names: dict[str, str]) -> re.Pattern[str] | None:
 def keyed_words(texts: Iterable[str]) -> list[str]:
     """Return names and addresses that files about a project (`pyproject.toml`, `.git/config`) give."""
     found: list[str] = []
-    for text in (whole[:MAX_TEXT] for whole in texts):
+    for text in (whole[:_MAX_FILE] for whole in texts):
         found += _EMAIL.findall(text)
         for line in _AUTHOR_LINES.findall(text):
             quoted = _QUOTED.findall(line)
@@ -121,7 +122,7 @@ def keyed_words(texts: Iterable[str]) -> list[str]:
 
 def telling(text: str, identities: Iterable[str]) -> list[str]:
     """Return what in a text for readers would tell who wrote it, in the order of the text, each once."""
-    text = text[:MAX_TEXT]
+    text = text[:_MAX_FILE]
     patterns = [_EMAIL, _CODE_HOSTS, _ORCID, _any_of(identities)]
     found = [
         (match.start(), match[0])
