@@ -58,11 +58,14 @@ async def build(parts: Parts, file: Path) -> Made:
     """Make the environment of the requirements in `file`."""
     watch = Stopwatch()
     started, before = time.perf_counter(), _cpu()
-    with watch.measure("resolve"):
-        lock = await parts.resolver.resolve(parse_requirements(await asyncio.to_thread(file.read_bytes)))
-    environment = await asyncio.to_thread(parts.store.find, lock)
-    if environment is None:
-        environment = await parts.store.materialise(lock, watch=watch)
+    requirements = parse_requirements(await asyncio.to_thread(file.read_bytes))
+    async with parts.store.ahead(requirements.text) as ahead:
+        with watch.measure("resolve"):
+            lock = await parts.resolver.resolve(requirements)
+        parts.store.guesses.remember(requirements.text.splitlines(), lock)
+        environment = await asyncio.to_thread(parts.store.find, lock)
+        if environment is None:
+            environment = await parts.store.materialise(lock, watch=watch, ahead=ahead)
     return Made(environment, time.perf_counter() - started, _cpu() - before, watch.milliseconds)
 
 

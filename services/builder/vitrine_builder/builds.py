@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from vitrine_builder.assembly import Ahead
 from vitrine_builder.conda import Conda
 from vitrine_builder.failures import RETRIED, BuildFailure, FailureReason, from_requirements_error
 from vitrine_builder.lock import Lock, environment_digest
@@ -75,24 +76,26 @@ class Recipe:
 
     async def _attempt(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
         try:
-            with watch.measure("resolve"):
-                report(Step("resolve", "Choosing versions"))
-                lock = await self._lock(request, report)
-            with watch.measure("system"):
-                lock = await self._with_system(lock, request, report)
-            with watch.measure("environment"):
-                return await self._environment(lock, report, watch)
+            requirements = await self._requirements(request)
+            async with self.store.ahead(requirements.text) as ahead:
+                with watch.measure("resolve"):
+                    report(Step("resolve", "Choosing versions"))
+                    lock = await self._lock(request, requirements, report)
+                self.store.guesses.remember(requirements.text.splitlines(), lock)
+                with watch.measure("system"):
+                    lock = await self._with_system(lock, request, report)
+                with watch.measure("environment"):
+                    return await self._environment(lock, report, watch, ahead)
         except (VitrineError, OSError) as error:
             log.exception("build attempt failed")
             sentence = "The builder could not do its work; the operator finds the cause in its log."
             raise BuildFailure(FailureReason.INTERNAL, sentence) from error
 
-    async def _lock(self, request: EnvironmentRequest, report: Report) -> Lock:
+    async def _lock(self, request: EnvironmentRequest, requirements: Requirements, report: Report) -> Lock:
         python = self.store.target.python
         if request.python != python:
             sentence = f"Python {request.python} is not available; write `language: python-{python}`."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
-        requirements = await self._requirements(request)
         lock = await self.resolver.resolve(requirements, report, refresh=request.refresh)
         if requirements.conda is None or self.conda is None:
             return lock
@@ -122,13 +125,13 @@ class Recipe:
             sentence = f"{name}: the file's bytes are not on the platform; push the bundle again."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None
 
-    async def _environment(self, lock: Lock, report: Report, watch: Stopwatch) -> Materialised:
+    async def _environment(self, lock: Lock, report: Report, watch: Stopwatch, ahead: Ahead) -> Materialised:
         environment = await asyncio.to_thread(self.store.find, lock)
         if environment is None:
             async with self._turn(lock, report):
                 if self.conda is not None:
                     await self.conda.provide(lock.packages, report)
-                environment = await self.store.materialise(lock, report, watch)
+                environment = await self.store.materialise(lock, report, watch, ahead)
         await self.environments.record(environment, lock, self.store.target)
         return environment
 

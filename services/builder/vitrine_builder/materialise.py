@@ -12,11 +12,11 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vitrine_builder.assembly import Ahead, begin_ahead
-from vitrine_builder.failures import BuildFailure, FailureReason, disk_errors
+from vitrine_builder.assembly import Ahead, Guesses, begin_ahead
+from vitrine_builder.failures import disk_errors
 from vitrine_builder.images.record import ImageRecord
 from vitrine_builder.images.work import Images, ImageWork, Planned
 from vitrine_builder.layers import Layer, LayerStore
@@ -58,6 +58,7 @@ class EnvironmentStore:
     magic: str
     free_bytes: int
     images: Images | None = None
+    guesses: Guesses = field(default_factory=Guesses, repr=False, compare=False)
 
     def find(self, lock: Lock) -> Materialised | None:
         """Return the environment of `lock`, or None when it, or an image that is wanted, has to be made.
@@ -75,8 +76,9 @@ class EnvironmentStore:
         """Return where the environment `digest` is, or would be."""
         return self.workspace.root / digest.removeprefix("sha256:")
 
-    def ahead(self, lock: Lock | None) -> AbstractAsyncContextManager[Ahead]:
-        """Begin a folder on the guess that `lock`, or something like it, will be wanted in a moment."""
+    def ahead(self, requirements: str) -> AbstractAsyncContextManager[Ahead]:
+        """Begin a folder while `requirements` are still resolved, on the guess that a similar list gives."""
+        lock = self.guesses.guess(requirements.splitlines())
         layers = [self.layers.find(package) for package in (lock.packages if lock else ())]
         known = [layer for layer in layers if layer is not None]
         return begin_ahead(self.workspace, self.target, known, _GUESS_AFTER_SECONDS)
@@ -105,7 +107,7 @@ class EnvironmentStore:
         async with contextlib.AsyncExitStack() as stack:
             image = await stack.enter_async_context(self._image(digest, lock, report))
             if found is None and ahead is None:
-                ahead = await stack.enter_async_context(begin_ahead(self.workspace, self.target, ()))
+                ahead = await stack.enter_async_context(begin_ahead(self.workspace, self.target))
             layers = await self._layers(lock, report, watch, image, None if found else ahead)
             if found is None:
                 assert ahead is not None

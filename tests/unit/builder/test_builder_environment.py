@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import importlib.util
@@ -12,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from vitrine_builder import bytecode_worker
+from vitrine_builder.assembly import Assembly, Guesses
 from vitrine_builder.bytecode import Compiled, Compiler, Folder, require_interpreter
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.layers import Layer, list_files
-from vitrine_builder.lock import LockedPackage, Target
-from vitrine_builder.materialise import assemble
+from vitrine_builder.lock import Lock, LockedPackage, Target
 from vitrine_builder.process import Bounds
 from vitrine_builder.scripts import console_scripts
 from vitrine_builder.wheels import WheelTree
@@ -81,6 +82,60 @@ def test_a_file_where_another_has_a_folder_is_a_conflict(tmp_path: Path, order: 
     with pytest.raises(BuildFailure, match="a file in one, a folder in the other") as caught:
         assemble(root, [made[index] for index in order], Target())
     assert caught.value.reason is FailureReason.CONFLICT
+
+
+def assemble(root: Path, layers: list[Layer], target: Target) -> tuple[int, int]:
+    assembly = Assembly(root, target)
+    assembly.lay(layers)
+    return assembly.files, assembly.size
+
+
+def shape(root: Path) -> dict[str, tuple[int, ...]]:
+    return {
+        str(path.relative_to(root)): (path.lstat().st_ino,) if path.is_file() else ()
+        for path in root.rglob("*")
+    }
+
+
+def test_a_guess_that_is_corrected_leaves_what_was_never_guessed(tmp_path: Path) -> None:
+    pyc = f"{SITE}/shared/__pycache__/__init__.cpython-311.pyc"
+    one = layer(
+        tmp_path / "a", {f"{SITE}/shared/__init__.py": "1", pyc: "1", f"{SITE}/one/x/y.py": "", "bin/one": ""}
+    )
+    two = layer(
+        tmp_path / "b", {f"{SITE}/shared/__init__.py": "2", f"{SITE}/one/x": "file where one has a folder"}
+    )
+    three = layer(tmp_path / "c", {f"{SITE}/three.py": "3"})
+    for number, (guess, truth) in enumerate(
+        [
+            ([one], [two, three]),
+            ([one, three], [one]),
+            ([], [two]),
+            ([two], [three, one]),
+            ([one, two], [two]),
+        ]
+    ):
+        guessed, plain = tmp_path / f"guessed{number}", tmp_path / f"plain{number}"
+        guessed.mkdir()
+        plain.mkdir()
+        assembly = Assembly(guessed, Target())
+        with contextlib.suppress(BuildFailure):
+            assembly.lay(guess)
+        assembly.lay(truth)
+        assemble(plain, truth, Target())
+        names = {name: inode for name, inode in shape(guessed).items() if name != "pyvenv.cfg"}
+        assert names == {name: inode for name, inode in shape(plain).items() if name != "pyvenv.cfg"}
+
+
+def test_a_guess_is_the_lock_of_a_list_that_has_most_lines_in_common() -> None:
+    guesses, near, far = Guesses(most=2), Lock(()), Lock((LockedPackage("x", "1", ()),))
+    guesses.remember(["a", "b", "c"], near)
+    guesses.remember(["x", "y"], far)
+    assert guesses.guess(["a", "b", "c", "d"]) is near
+    assert guesses.guess(["a", "b", "c"]) is None, "it was resolved before, and will be answered at once"
+    assert guesses.guess(["q"]) is None
+    guesses.remember(["z"], far)
+    assert guesses.guess(["a", "b", "c", "d"]) is None, "only the last ones are kept"
 
 
 def wheel(path: Path, files: dict[str, str]) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,11 +58,13 @@ class Daemon:
         """
         if self._client is None:
             try:
+                _knock(self.url)
                 client = docker.APIClient(base_url=self.url, version="auto", timeout=self.timeout)
                 info = client.info()
-            except DockerException as error:
+            except (DockerException, OSError) as error:
                 raise _unreachable(error) from None
             if _in_containerd(info):
+                client.close()
                 sentence = (
                     "This Docker daemon keeps its images in containerd, which takes whole images only; "
                     "set VITRINE_BUILDER_IMAGES=registry, or turn the daemon's containerd image store off."
@@ -205,6 +208,14 @@ class ConfigOf(Protocol):
 
 def _path(number: int) -> str:
     return f"{number}/layer.tar"
+
+
+def _knock(url: str) -> None:
+    """Raise OSError where nobody listens: the client library would leave an open socket behind."""
+    if url.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(url.removeprefix("unix://"))
 
 
 def _in_containerd(info: Mapping[str, Any]) -> bool:

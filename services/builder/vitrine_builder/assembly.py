@@ -1,0 +1,248 @@
+"""An environment's folder, laid out by hard links, and corrected as more becomes known of what belongs in it.
+
+Making the links takes longer than anything else when one package is added to a list. So it begins with what
+is believed to be in the environment (the layers that exist, or those of a similar list while versions are
+still being chosen) and ends with what is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitrine_builder.failures import BuildFailure, FailureReason
+from vitrine_builder.images.content import PYTHON_HOME, configuration, merge, reserved
+from vitrine_builder.images.plan import plan_layers
+from vitrine_builder.layers import Layer
+from vitrine_builder.lock import Lock, Target
+from vitrine_builder.workspace import Workspace
+
+_LINKERS = 2
+"""Threads that make hard links; the kernel lets two work in different folders."""
+
+
+@dataclass
+class Assembly:
+    """The folder `root`, empty at first; nothing else writes there."""
+
+    root: Path
+    target: Target
+    files: int = 0
+    size: int = 0
+    _laid: dict[str, str] = field(default_factory=dict)
+    _folders: set[str] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def lay(self, layers: Sequence[Layer]) -> None:
+        """Make the folder hold exactly the files of `layers`; may be called again with others.
+
+        Where two packages have a file of one name, the one wins that lies higher in the environment's image.
+        Nothing of a package runs: `.pth` files and a `sitecustomize` are files like others here, and act
+        only inside a sandbox.
+
+        Raises:
+            BuildFailure: one package has a file where another has a folder.
+            OSError: the disk is full.
+        """
+        if not self._folders:
+            self._lay_interpreter()
+        ordered = [layer for group in plan_layers(layers) for layer in group]
+        kept = reserved(self.target)
+        merged = {path: found for path, found in merge(ordered).items() if path not in kept}
+        wanted = {path: f"{layer.tree}/{path}" for path, (layer, _file) in merged.items()}
+        self.files, self.size = len(merged), sum(file.size for _layer, file in merged.values())
+        self._remove(wanted)
+        try:
+            self._add(wanted)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            relative = os.path.relpath(error.filename2 or error.filename, self.root)
+            sentence = f"Two packages disagree about `{relative}`: a file in one, a folder in the other."
+            raise BuildFailure(FailureReason.CONFLICT, sentence) from None
+
+    def pause(self) -> None:
+        """Let a `lay` that runs in another thread return early."""
+        self._stop.set()
+
+    def resume(self) -> None:
+        """Let the next `lay` run to its end."""
+        self._stop.clear()
+
+    def _remove(self, wanted: Mapping[str, str]) -> None:
+        """Remove what was laid and does not belong here, and folders that held nothing else."""
+        for path in [path for path, source in self._laid.items() if wanted.get(path) != source]:
+            Path(f"{self.root}/{path}").unlink()
+            del self._laid[path]
+        needed = {folder for path in wanted for folder in _above(path)} | self._own
+        for folder in sorted(self._folders - needed, reverse=True):
+            # One that a file stood in the way of was never made.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                (self.root / folder).rmdir()
+            self._folders.discard(folder)
+
+    def _add(self, wanted: Mapping[str, str]) -> None:
+        folders: dict[str, list[tuple[str, str]]] = {}
+        for path, source in wanted.items():
+            if path not in self._laid:
+                folders.setdefault(path.rpartition("/")[0], []).append((path, source))
+        for folder in sorted(folders):
+            if self._stop.is_set():
+                return
+            if folder not in self._folders:
+                self._folders.update([folder, *_above(f"{folder}/")] if folder else ())
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+        names = sorted(folders)
+        half = len(names) // _LINKERS + 1
+        with ThreadPoolExecutor(_LINKERS) as pool:
+            parts = [names[at : at + half] for at in range(0, len(names), half)]
+            for done in [pool.submit(self._link_all, [folders[name] for name in part]) for part in parts]:
+                done.result()
+
+    def _link_all(self, folders: Iterable[Sequence[tuple[str, str]]]) -> None:
+        for folder in folders:
+            if self._stop.is_set():
+                return
+            done = 0
+            try:
+                for path, source in folder:
+                    _link(source, f"{self.root}/{path}")
+                    done += 1
+            finally:
+                with self._lock:
+                    self._laid.update(folder[:done])
+
+    @property
+    def _own(self) -> set[str]:
+        return {
+            "bin",
+            "lib",
+            f"lib/python{self.target.python}",
+            f"lib/python{self.target.python}/site-packages",
+        }
+
+    def _lay_interpreter(self) -> None:
+        python = f"python{self.target.python}"
+        (self.root / "lib" / python / "site-packages").mkdir(parents=True)
+        programs = self.root / "bin"
+        programs.mkdir()
+        (programs / "python").symlink_to(f"{PYTHON_HOME}/{python}")
+        (programs / "python3").symlink_to("python")
+        (programs / python).symlink_to("python")
+        (self.root / "pyvenv.cfg").write_text(configuration(self.target))
+        self._folders.update(self._own)
+
+
+@dataclass
+class Ahead:
+    """An assembly that may be begun on a guess. `take` gives it to whoever knows better."""
+
+    workspace: Workspace
+    target: Target
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _assembly: Assembly | None = None
+    _task: asyncio.Task[None] | None = None
+    _taken: bool = False
+
+    def begin(self, layers: Sequence[Layer], after_seconds: float = 0.0) -> None:
+        """Lay out `layers` meanwhile; not while something else is being laid out."""
+
+        async def lay() -> None:
+            await asyncio.sleep(after_seconds)
+            if not self._taken:
+                await asyncio.to_thread(self._open().lay, layers)
+
+        self._taken = False
+        self._task = asyncio.create_task(lay())
+
+    async def take(self) -> Assembly:
+        """Stop guessing, and return the folder with what is in it."""
+        await self._end()
+        self._open().resume()
+        return self._open()
+
+    async def close(self) -> None:
+        """Remove the folder, unless it was published; whoever lays files out is stopped first."""
+        await self._end()
+        await asyncio.to_thread(self._stack.close)
+
+    def _open(self) -> Assembly:
+        if self._assembly is None:
+            self._assembly = Assembly(self._stack.enter_context(self.workspace.draft()), self.target)
+        return self._assembly
+
+    async def _end(self) -> None:
+        self._taken = True
+        if self._assembly is not None:
+            self._assembly.pause()
+        if self._task is not None:
+            # What went wrong with a guess goes wrong again where it matters.
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+
+@contextlib.asynccontextmanager
+async def begin_ahead(
+    workspace: Workspace, target: Target, layers: Sequence[Layer] = (), after_seconds: float = 0.0
+) -> AsyncIterator[Ahead]:
+    """Give an assembly, begun with what is believed to be wanted; it goes with the block."""
+    ahead = Ahead(workspace, target)
+    if layers:
+        ahead.begin(layers, after_seconds)
+    try:
+        yield ahead
+    finally:
+        await ahead.close()
+
+
+@dataclass
+class Guesses:
+    """Which lock lists of requirements came to, the last ones, to guess what a similar list comes to."""
+
+    most: int = 32
+    _known: dict[frozenset[str], Lock] = field(default_factory=dict)
+
+    def remember(self, requirements: Iterable[str], lock: Lock) -> None:
+        """Keep what `requirements` came to."""
+        key = frozenset(requirements)
+        self._known.pop(key, None)
+        self._known[key] = lock
+        while len(self._known) > self.most:
+            del self._known[next(iter(self._known))]
+
+    def guess(self, requirements: Iterable[str]) -> Lock | None:
+        """Return the lock of the most similar list, or None when none has half of its lines in common."""
+        wanted = frozenset(requirements)
+        best = max(self._known, key=lambda known: _similarity(known, wanted), default=None)
+        if best is None or best == wanted or _similarity(best, wanted) < 0.5:
+            return None
+        return self._known[best]
+
+
+def _similarity(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / max(1, len(one | other))
+
+
+def _above(path: str) -> list[str]:
+    """Return every folder above `path`, the nearest first, without the root."""
+    found = []
+    while path := path.rpartition("/")[0]:
+        found.append(path)
+    return found
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.link(source, place)
+    except OSError as error:
+        # Layers on another file system, or a file that has all the links its file system allows.
+        if error.errno not in {errno.EXDEV, errno.EMLINK}:
+            raise
+        shutil.copy2(source, place)
