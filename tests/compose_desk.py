@@ -32,6 +32,7 @@ FILES = (REPOSITORY / "docker-compose.yml", REPOSITORY / "infra/compose/local-se
 OWN = ("api", "builder", "runner", "trainer", "monitor")
 SERVERS = ("nats", "mongo", "s3")
 LEAST_COMPOSE = (2, 24)
+PLUGINS = ("PATH", "HOME", "DOCKER_CONFIG")
 COMPOSE_SUITE = "trixie"
 """Debian's release that has a Compose of today; one program of it is used, and nothing installed."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -89,7 +90,11 @@ class ComposeDesk:
                 *(*self.command, "--project-name", self.project, "--env-file", str(self.environment_file)),
                 *("--project-directory", str(REPOSITORY), *files, *arguments),
             ],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "DOCKER_HOST": self.daemon.url},
+            # No setting of the caller's own projects, but where the caller's plugins are.
+            env={
+                **{key: os.environ[key] for key in PLUGINS if key in os.environ},
+                "DOCKER_HOST": self.daemon.url,
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
