@@ -121,7 +121,7 @@ async def test_a_link_works_in_a_frame_of_the_site_that_it_names_alone(
     with another_site(html) as named, another_site(html) as stranger:
         link = await someone.share(reference, embed=[named])
         html["page"] = f"<!doctype html><title>Site</title>{embed_html(link['embed_url'], 'pages')}"
-        context = await browser.new_context(viewport=DESKTOP)
+        context = await browser.new_context()
         page = await context.new_page()
         await page.goto(stranger)
         await expect(page.locator("iframe")).to_be_visible()
