@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from typing import Any
 
@@ -224,6 +225,28 @@ async def test_a_blind_link_shows_no_names_and_no_history(api: Instance) -> None
     path = f"/api/v1/versions/{version['reference'].replace('@', '/')}/claims"
     tally = (await owner.client.get(path)).json()[0]["tally"]
     assert (tally["reproduced"], tally["failed"]) == (1, 0), "one blind check is too few to hide in"
+
+
+async def test_the_pages_of_a_blind_or_private_claim_show_no_names(api: Instance) -> None:
+    owner, version = await claiming(api, private=True)
+    for wishes in ({"blind": True}, {}):
+        link = await owner.share(version["reference"], **wishes)
+        visitor = api.client(follow_redirects=True)
+        page = await visitor.get(f"/s/{link['token']}")
+        assert "It reads nine of ten." in page.text
+        form = {
+            "claim": "accuracy",
+            "csrf_token": re.findall(r'name="csrf_token" value="([^"]+)"', page.text)[0],
+        }
+        check = await visitor.post(f"/s/{link['token']}/claims/checks", data=form)
+        assert check.status_code == 200, check.text
+        path = check.url.path
+        await finish_check(api, path.rpartition("/")[2], (0.9, None), blind=bool(wishes))
+        shown = [page, check, await visitor.get(path), await visitor.get(f"{path}/events")]
+        shown.append(await visitor.get(f"/s/{link['token']}"))
+        assert "Failed" in shown[2].text
+        names = [SECRET, *([owner.name, "held@1", version["digest"], "held/"] if wishes else [])]
+        assert not [(name, str(one.url)) for one in shown for name in names if name in one.text]
 
 
 async def test_checks_at_once_never_exceed_a_links_quota(api: Instance) -> None:

@@ -10,7 +10,7 @@ from claim_site import ask_check, check_reached, checked, claim_of, dataset, own
 from runner_site import Site
 from vitrine_common.clock import after
 from vitrine_common.digests import sha256_bytes
-from vitrine_common.messages import ClaimCancel
+from vitrine_common.messages import ClaimCancel, LinkRevoked
 from vitrine_common.states import CLAIM_CHECK, ClaimState, Reason
 
 READS_DATA = """
@@ -165,6 +165,20 @@ async def test_a_check_is_cancelled_while_it_waits_and_while_it_works(site: Site
         await site.bus.send(ClaimCancel(check_id=check_id))
         ended = await check_reached(site, check_id, *CLAIM_CHECK.final)
         assert (ended.state, ended.reason, ended.tally) == (ClaimState.CANCELLED, Reason.CANCELLED, "")
+
+
+async def test_a_revoked_link_ends_its_checks(site: Site) -> None:
+    await site.start()
+    digest = await site.script("import time; time.sleep(60)")
+    claim = claim_of(metric="a")
+    asked = [await ask_check(site, digest, claim, link_id=link) for link in ("link_1", "link_1", "link_2")]
+    await check_reached(site, asked[0], ClaimState.RUNNING)
+    await site.bus.send(LinkRevoked(link_id="link_1"))
+    for check_id in asked[:2]:
+        assert (await check_reached(site, check_id, *CLAIM_CHECK.final)).state is ClaimState.CANCELLED
+    await check_reached(site, asked[2], ClaimState.RUNNING)
+    await site.bus.send(ClaimCancel(check_id=asked[2]))
+    await check_reached(site, asked[2], ClaimState.CANCELLED)
 
 
 async def test_a_check_that_waited_too_long_expires(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -234,12 +235,19 @@ class Checks:
         require(principal, Action.SEE, version)
         return await self._checks.last_verdicts(version.id, [claim.name for claim in claims_of(version)])
 
-    async def dataset(self, version: Version, claim: Claim) -> CheckDataset | None:
-        """Return the pushed dataset of a claim; None where there is none, or it lacks."""
-        try:
-            return await self._dataset(version, claim)
-        except Conflict:
-            return None
+    async def datasets(self, version: Version) -> dict[str, CheckDataset]:
+        """Return by claim the pushed datasets of a version; one that lacks is left out."""
+        claims = [claim for claim in claims_of(version) if claim.pushed_dataset is not None]
+        found = await asyncio.gather(
+            *(self._dataset(version, claim) for claim in claims), return_exceptions=True
+        )
+        known = {}
+        for claim, dataset in zip(claims, found, strict=True):
+            if isinstance(dataset, CheckDataset):
+                known[claim.name] = dataset
+            elif dataset is not None and not isinstance(dataset, Conflict):
+                raise dataset
+        return known
 
     def follow(self, principal: Principal, check_id: str) -> Follower[CheckRecord]:
         """Return a follower of a check; it ends with Gone when the link is revoked meanwhile."""

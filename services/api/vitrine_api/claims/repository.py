@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -149,14 +150,13 @@ class Checks:
 
     async def last_verdicts(self, version_id: str, names: Iterable[str]) -> dict[str, ClaimCheck]:
         """Return by claim the newest check that counts in its history and gave a number."""
-        found = {}
-        for name in names:
-            tallies = [f"{name}:{ClaimState.REPRODUCED}", f"{name}:{ClaimState.DIFFERS}"]
-            where = {"version_id": version_id, "tally": {"$in": tallies}}
-            check = await self._checks.find_one(where, (("finished_at", -1),))
-            if check is not None:
-                found[name] = check
-        return found
+        checks = await asyncio.gather(*(self._last_verdict(version_id, name) for name in names))
+        return {check.claim_name: check for check in checks if check is not None}
+
+    async def _last_verdict(self, version_id: str, name: str) -> ClaimCheck | None:
+        tallies = [f"{name}:{ClaimState.REPRODUCED}", f"{name}:{ClaimState.DIFFERS}"]
+        where = {"version_id": version_id, "tally": {"$in": tallies}}
+        return await self._checks.find_one(where, (("finished_at", -1),))
 
     async def recently_ended(self, seconds: float) -> list[ClaimCheck]:
         """Return checks with a verdict that ended within the last `seconds`."""

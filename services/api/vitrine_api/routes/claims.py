@@ -48,14 +48,9 @@ async def claims_out(app: Services, principal: Principal, version: Version) -> l
     sight = ClaimSight(principal)
     tallies = await app.checks.tallies(principal, version)
     last = await app.checks.last_verdicts(principal, version)
+    datasets = await app.checks.datasets(version)
     return [
-        claim_out(
-            sight,
-            claim,
-            await app.checks.dataset(version, claim),
-            tallies.get(claim.name),
-            last.get(claim.name),
-        )
+        claim_out(sight, claim, datasets.get(claim.name), tallies.get(claim.name), last.get(claim.name))
         for claim in claims_of(version)
     ]
 

@@ -45,6 +45,7 @@ async def table_of(
         return None
     tallies = await services.checks.tallies(principal, version)
     last = await services.checks.last_verdicts(principal, version) if reader.sight.shows_history else {}
+    datasets = await services.checks.datasets(version)
     newest: dict[str, CheckRecord] = {}
     for record in own:
         if record.state in VERDICTS and not record.request.own_inputs and reader.sight.may_open(record):
@@ -52,7 +53,7 @@ async def table_of(
     news = [
         ClaimNews(
             claim,
-            await services.checks.dataset(version, claim),
+            datasets.get(claim.name),
             tallies.get(claim.name),
             last.get(claim.name),
             newest.get(claim.name),
