@@ -36,6 +36,9 @@ class WheelsOfSources(Protocol):
     async def wheel(self, culprit: str, line: RequirementLine | None, report: Report = silent) -> BuiltWheel:
         """Return a wheel of what `culprit` names, or raise BuildFailure."""
 
+    def has(self, package: LockedPackage) -> bool:
+        """Tell whether the wheel of a package with a `source` is still there."""
+
 
 @dataclass(frozen=True)
 class Resolver:
@@ -73,7 +76,7 @@ class Resolver:
         state = await self.links.refresh() if self.links else ""
         place = self.directory / f"{self._key(requirements, state)}.json"
         lock = None if refresh else self._remembered(place)
-        if lock is None:
+        if lock is None or not self._still_there(lock):
             lock = await self._decide(requirements, report, refresh=refresh)
             self._remember(place, lock)
         return _only_named_hashes(lock, requirements)
@@ -158,6 +161,11 @@ class Resolver:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             pass  # never resolved, or cut short by a full disk: resolve
         return None
+
+    def _still_there(self, lock: Lock) -> bool:
+        """Tell whether every wheel that was built here for `lock` is; they may be swept."""
+        built = [package for package in lock.packages if package.source is not None]
+        return all(self.sources is not None and self.sources.has(package) for package in built)
 
     def _remember(self, place: Path, lock: Lock) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

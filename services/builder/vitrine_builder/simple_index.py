@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 import httpx
 from packaging.utils import (
@@ -110,7 +110,7 @@ class SimpleIndexes:
             data = await asyncio.to_thread(path.read_bytes) if path.is_file() else b""
             return url, "text/html", data
         async with self._client(url) as client:
-            answer = await client.get(url, headers={"Accept": _ACCEPT})
+            answer = await client.get(_without_login(url), headers={"Accept": _ACCEPT})
             if answer.status_code == httpx.codes.NOT_FOUND:
                 return url, "text/html", b""
             answer.raise_for_status()
@@ -123,7 +123,7 @@ class SimpleIndexes:
                 yield data[start : start + _CHUNK]
             return
         try:
-            async with self._client(url) as client, client.stream("GET", url) as answer:
+            async with self._client(url) as client, client.stream("GET", _without_login(url)) as answer:
                 answer.raise_for_status()
                 async for chunk in answer.aiter_bytes(_CHUNK):
                     yield chunk
@@ -140,11 +140,27 @@ class SimpleIndexes:
             file, folder = (self.environment.get(f"SSL_CERT_{kind}") for kind in ("FILE", "DIR"))
             verify = ssl.create_default_context(cafile=file or None, capath=folder or None)
         return httpx.AsyncClient(
+            auth=self._login(url),
             verify=verify,
             proxy=self.environment.get("ALL_PROXY") or None,
             follow_redirects=True,
             timeout=self.seconds,
         )
+
+    def _login(self, url: str) -> tuple[str, str] | None:
+        """Return the name and password for `url`: its own, or those of the index on the same host."""
+        wanted = urlsplit(url)
+        for known in (wanted, *map(urlsplit, self.urls)):
+            same = (known.scheme, known.hostname, known.port) == (wanted.scheme, wanted.hostname, wanted.port)
+            if same and known.username is not None:
+                return unquote(known.username), unquote(known.password or "")
+        return None
+
+
+def _without_login(url: str) -> str:
+    """Return `url` as it may stand in a log: the client writes down every address that it asks."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _path(url: str) -> Path:

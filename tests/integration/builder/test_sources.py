@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import logging
 import os
 import shutil
 import tarfile
@@ -190,6 +191,7 @@ async def test_a_private_index_gives_its_packages_and_its_password_goes_nowhere(
     builds: SourceBuilds, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _relative(tmp_path)
+    caplog.set_level(logging.DEBUG)
     with served(tmp_path) as (port, asked):
         address = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}/index"
         environment = {"UV_DEFAULT_INDEX": address, "UV_HTTP_RETRIES": "0"}
@@ -207,6 +209,7 @@ async def test_a_private_index_gives_its_packages_and_its_password_goes_nowhere(
             refused = await failure_of(other, "plain")
     assert refused.reason is FailureReason.INDEX_UNREACHABLE
     told = f"{kept}{lock}{absent.sentence}{absent.log}{refused.sentence}{refused.log}{caplog.text}"
+    assert "HTTP Request" in caplog.text
     assert PASSWORD not in told
     assert "wrong-password" not in told
 

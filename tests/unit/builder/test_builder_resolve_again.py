@@ -57,6 +57,7 @@ class Builders:
 
     asked: list[tuple[str, RequirementLine | None]] = field(default_factory=list)
     failure: BuildFailure | None = None
+    there: set[str | None] = field(default_factory=lambda: {B})
 
     async def wheel(self, culprit: str, line: RequirementLine | None, report: Report = silent) -> BuiltWheel:
         del report
@@ -64,6 +65,9 @@ class Builders:
         if self.failure:
             raise self.failure
         return BuiltWheel("docopt", "0.6.2", A, B, Path("/built/docopt.whl"))
+
+    def has(self, package: LockedPackage) -> bool:
+        return package.source in self.there
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,15 @@ async def test_a_wheel_that_is_missing_is_built_and_offered(tmp_path: Path) -> N
     assert builders.asked == [("docopt==0.6.2", RequirementLine(1, "docopt", "docopt==0.6.2"))]
     assert "/built" in uv.asked[1]
     assert await resolver.resolve(parse_requirements(b"docopt==0.6.2")) == lock
+
+
+async def test_a_wheel_that_was_swept_is_built_again(tmp_path: Path) -> None:
+    uv, builders = scripted(tmp_path, "sdist-pinned", LOCKED, "sdist-pinned", LOCKED), Builders()
+    resolver = Resolver(uv, tmp_path / "kept", 60, sources=builders)
+    await resolver.resolve(parse_requirements(b"docopt==0.6.2"))
+    builders.there.clear()
+    await resolver.resolve(parse_requirements(b"docopt==0.6.2"))
+    assert len(builders.asked) == 2
 
 
 async def test_a_source_that_was_named_by_its_hash_is_taken(tmp_path: Path) -> None:

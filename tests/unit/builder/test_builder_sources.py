@@ -118,7 +118,12 @@ async def test_folders_are_listed_with_hashes_that_are_made_once(
 ) -> None:
     hashed = list[str]()
     real = sources._sha256
-    monkeypatch.setattr(sources, "_sha256", lambda path: hashed.append(path.name) or real(path))
+
+    def sha256(path: Path) -> str:
+        hashed.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(sources, "_sha256", sha256)
     file = wheel(tmp_path / "wheels")
     wheel(tmp_path / "wheels", "My_Thing-2.tar.gz")
     wheel(tmp_path / "wheels", "notes.txt")

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from vitrine_builder.failures import BuildFailure, FailureReason, disk_errors
-from vitrine_builder.lock import Lock, Target, environment_digest
+from vitrine_builder.lock import Lock, LockedPackage, Target, environment_digest
 from vitrine_builder.progress import Report, Step, silent
 from vitrine_builder.requirements import RequirementLine, Requirements, RequirementsError, bare_list
 from vitrine_builder.sdists import hooks, sandbox
@@ -77,6 +77,10 @@ class Sdists:
         async with turn:
             with disk_errors(), self.workspace.draft() as draft:
                 return await _Build(self, file, draft, report).wheel()
+
+    def has(self, package: LockedPackage) -> bool:
+        """Tell whether the wheel of a package with a `source` is still there."""
+        return any(built_wheel(self.workspace, value) is not None for value in package.hashes)
 
     async def _choose(self, culprit: str, line: RequirementLine | None) -> IndexFile:
         wanted, versions = _wanted(culprit, line)
