@@ -202,8 +202,17 @@ class Cell:
         if self._exited.is_set():
             await self._settled.wait()
         elif not self.meter.is_local:
-            await self.usage()
-            await self._ask_for_kills()
+            await self._take_last_figures()
+
+    async def _take_last_figures(self) -> None:
+        """Ask the daemon. Whether memory ran out it says of ended containers only; a script's has served."""
+        await self.usage()
+        if self.is_script and self.container is not None:
+            self._killed = True
+            with contextlib.suppress(DaemonError):
+                await self._daemon.kill(self.container)
+                await self._wait_stopped()
+                await self._ask_for_kills()
 
     async def destroy(self) -> None:
         """Kill the container, whose harness broke the protocol or died, and the sandbox with it."""
