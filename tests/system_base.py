@@ -119,6 +119,10 @@ def write_index(repository: Path, release: str, architecture: str) -> None:
 def _tar(files: Mapping[str, str], executable: set[str]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for folder in sorted({str(parent) for name in files for parent in Path(name).parents} - {"."}):
+            entry = tarfile.TarInfo(f"./{folder}/")
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
         for name, text in files.items():
             data = text.encode()
             entry = tarfile.TarInfo(f"./{name}")

@@ -163,7 +163,7 @@ def _entries(tree: Path, difference: Difference | None) -> Iterator[str]:
         yield from walk(tree)
         return
     names = set(difference.changed)
-    for path in difference.changed:
+    for path in (*difference.changed, *difference.removed):
         # A layer says what its files' folders are like, as unpackers make missing ones their own way.
         names.update(str(parent) for parent in Path(path).parents if str(parent) != ".")
     yield from names
