@@ -37,6 +37,8 @@ class Allowance:
 
 PER_LINK = Allowance(free=20, longest_lock=3600.0)
 """Of everybody together: lower, because whoever guesses must not keep others out for long."""
+PER_MAILBOX = Allowance(free=4, first_lock=300.0, longest_lock=6 * 3600.0)
+"""Codes asked for: nobody's mailbox is to be filled by somebody else."""
 PER_ADDRESS = Allowance(free=5)
 """Of one address at one link."""
 

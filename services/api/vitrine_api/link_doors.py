@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from vitrine_api import audit
 from vitrine_api.credentials import hash_secret, new_secret
-from vitrine_api.link_attempts import PER_ADDRESS, PER_LINK, Attempts
+from vitrine_api.link_attempts import PER_ADDRESS, PER_LINK, PER_MAILBOX, Attempts
 from vitrine_api.link_states import LinkLocked, ways_of
 from vitrine_api.mail_outbox import MailOutbox
 from vitrine_api.passwords import Passwords
@@ -90,6 +90,7 @@ class Doors:
         """Send a code to an address on the list. Whether it is on it cannot be told from outside."""
         self._rate.take(f"address:{address}", f"link:{link.id}")
         email = email.strip().lower()
+        await self._attempts.take(f"mail:{_code_id(link, email)}", PER_MAILBOX)
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         # For an address that is not on the list, too: what follows then takes as long.
         if await self._new_code(link, email, code) and email in link.emails:
@@ -113,6 +114,7 @@ class Doors:
             raise _wrong(
                 "code", "this code is wrong, was used, or is older than ten minutes; ask for another"
             )
+        await self._attempts.forgive(f"mail:{key}")
         return await self._pass(link, address)
 
     async def _count(self, link: ShareLink, address: str) -> None:

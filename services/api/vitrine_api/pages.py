@@ -194,10 +194,12 @@ async def error_response(request: Request, error: Exception) -> Response:
     )
     response = visit.page(view, status)
     response.headers.update(headers)
-    return response
+    return framed(request, response)
 
 
 async def _visit_or_stranger(request: Request) -> Visit:
+    if request.url.path.startswith("/e/"):  # no account counts in a frame, and no cookie is set
+        return Visit(request, services_of(request), None, new_secret(128))
     try:
         return await visit_of(request)
     except VitrineError:  # the database is away: the error page must not need it

@@ -13,7 +13,7 @@ import pytest
 
 from api_instance import Account, Instance, problem
 from mail_desk import mail_to
-from vitrine_api.link_attempts import PER_ADDRESS, PER_LINK, Allowance, Attempts
+from vitrine_api.link_attempts import PER_ADDRESS, PER_LINK, PER_MAILBOX, Allowance, Attempts
 from vitrine_api.link_doors import CODE_ATTEMPTS, new_passcode
 from vitrine_api.links import TOKEN_BITS
 from vitrine_api.rates import RateLimit
@@ -95,6 +95,22 @@ async def test_a_code_is_mailed_to_those_on_the_list_alone(
     problem(await unlock(api, link, email="eva@example.org", code=code), 403)
     folder = api.services.settings.mail_dir
     assert not [mail for mail in folder.iterdir() if b"stranger@example.org" in mail.read_bytes()]
+
+
+async def test_nobodys_mailbox_is_filled_and_the_limit_tells_nothing(
+    api: Instance, someone: Account, reference: str
+) -> None:
+    link = await someone.share(reference, emails=["listed@example.org"])
+    path = f"/api/v1/links/{link['token']}/codes"
+    answers = {}
+    for email in ("listed@example.org", "stranger@example.org"):
+        asked = [await api.client().post(path, json={"email": email}) for _ in range(PER_MAILBOX.free + 2)]
+        answers[email] = [answer.status_code for answer in asked]
+    assert answers["listed@example.org"] == [202] * (PER_MAILBOX.free + 1) + [429]
+    assert answers["stranger@example.org"] == answers["listed@example.org"]
+    await asyncio.wait_for(mail_to(api.services.settings.mail_dir, "listed@example.org"), 30)
+    mails = [mail.read_bytes() for mail in api.services.settings.mail_dir.iterdir()]
+    assert sum(b"To: listed@example.org" in mail for mail in mails) == 1, "a code that is fresh stays"
 
 
 async def test_a_code_ends_after_its_attempts_and_its_time(

@@ -196,6 +196,9 @@ async def test_frames_are_for_the_sites_that_the_link_names_and_need_no_cookies(
     closed = await someone.share(reference)
     refused = await framed.get(f"/e/{closed['token']}")
     assert (refused.status_code, "not opened this link" in refused.text) == (403, True)
+    unknown = await client.get("/e/" + "x" * 22)
+    assert (unknown.status_code, "set-cookie" in unknown.headers) == (404, False)
+    assert someone.name not in unknown.text
 
 
 async def test_a_restricted_link_in_a_frame_leads_out_of_it(
