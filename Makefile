@@ -9,7 +9,7 @@ PACKAGES := libs/common/vitrine_common libs/engine/vitrine_engine libs/harness/v
 unexport PYTHONDONTWRITEBYTECODE
 export PYTEST_ARGS
 
-.PHONY: help setup setup-demo demo test check pytest screenshots lock up bench
+.PHONY: base help setup setup-demo demo test check pytest screenshots lock up bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ screenshots: setup ## Take the pictures of docs/images from the stack that `make
 
 lock: setup ## Resolve the locks again (ARGS=--upgrade takes newer versions)
 	eval "$$($(BIN)/python libs/common/vitrine_common/indexes.py)" && infra/scripts/lock.sh $(ARGS)
+
+base: setup ## Make the base system of images and Debian packages (ARGS=--again makes a new one)
+	$(BIN)/python -m vitrine_builder.base --environments "$${VITRINE_ENVIRONMENTS_DIR:-$$HOME/.local/share/vitrine/environments}" $(ARGS)
 
 up: setup-demo ## Start Vitrine here, until Ctrl-C
 	@$(BIN)/vitrine up
