@@ -47,6 +47,17 @@ outputs:
   total: {type: json, tensor: {name: sum}}
 """
 
+TRAINED = {
+    "vitrine.yaml": """\
+name: trained
+model: {command: cat weights.txt, input: {type: flag}}
+outputs:
+  answer: {type: text, path: stdout}
+train: {command: python train.py, outputs: weights.txt}
+""",
+    "train.py": "print('{\"step\": 1, \"loss\": 0.5}'); open('weights.txt', 'w').write('0.25\\n')",
+}
+
 
 @pytest.fixture(scope="module")
 def daemon(docker_base_archive: Path) -> Iterator[DockerDaemon]:
@@ -67,7 +78,7 @@ def desk(daemon: DockerDaemon, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "DOCKER_HOST": daemon.url,
         "VITRINE_RUNNER_BASE_IMAGE": daemon.base_image,
         "VITRINE_TRAINER_BASE_IMAGE": daemon.base_image,
-        "VITRINE_BUILDER_IMAGES": "never",
+        "VITRINE_BUILDER_BASE_IMAGE": daemon.base_image,
         "VITRINE_RUNNER_RETRY_SECONDS": "0.2",
     }
     made = StackDesk(tmp_path_factory.mktemp("stack"), settings, arguments=("--engine", "docker"))
@@ -130,7 +141,16 @@ def test_an_onnx_model_runs_in_a_container(desk: StackDesk, daemon: DockerDaemon
     assert version["state"] == "ready", version
     for left, right in ((1, 2), (3, 4)):
         assert answer(desk.run(version["reference"], left=[left], right=[right])) == [[left + right]]
-    eventually(lambda: containers(daemon, only_running=True), "a container of the model runs")
+    image = f"vitrine/env:{version['environment_digest'].removeprefix('sha256:')}"
+    with contextlib.closing(daemon.client()) as client:
+        made = client.images.get(image).id
+        served = client.containers.list(filters={"label": LABEL, "ancestor": made}, ignore_removed=True)
+    assert len(served) == 1, "the model runs in the image that the builder loaded"
+
+
+def test_a_training_runs_in_a_container(desk: StackDesk) -> None:
+    _, version = desk.train(desk.bundle("trained", TRAINED))
+    assert answer(desk.run(version["reference"])) == "0.25\n"
 
 
 def test_a_killed_runner_leaves_no_container(desk: StackDesk, daemon: DockerDaemon, square: str) -> None:
