@@ -24,10 +24,12 @@ from vitrine_api.credentials import form_token
 from vitrine_api.dependencies import SESSION_COOKIE
 from vitrine_api.pages import GUEST_COOKIE
 from vitrine_api.showings import VISITOR_COOKIE
+from vitrine_api.webhooks.signing import new_secret
 from vitrine_common.clock import utcnow
 from vitrine_common.digests import sha256_bytes
-from vitrine_common.documents import Output, Trial
-from vitrine_common.states import TrialState
+from vitrine_common.documents import Notification, Output, Trial, Webhook, WebhookDelivery
+from vitrine_common.ids import new_id
+from vitrine_common.states import DeliveryState, TrialState
 
 __all__ = ["api"]
 
@@ -178,6 +180,31 @@ TABLE: dict[str, Row] = {
     "GET /claims/checks/{check_id}/events": page(),
     "GET /claims/checks/{check_id}/receipt": page(),
     "POST /claims/checks/{check_id}/cancel": form(other=404),
+    f"GET {A}/notifications": account(),
+    f"POST {A}/notifications/read": account(204),
+    f"POST {A}/notifications/{{notification_id}}/read": owner(204),
+    f"GET {A}/notifications/mail": account(),
+    f"PUT {A}/notifications/mail": account(json={"kinds": ["claim.checked"]}),
+    f"GET {A}/webhooks": account(),
+    f"POST {A}/webhooks": account(422, json={"url": "http://127.0.0.1/"}),
+    f"GET {A}/webhooks/{{webhook_id}}": owner(),
+    f"DELETE {A}/webhooks/{{webhook_id}}": owner(204),
+    f"POST {A}/webhooks/{{webhook_id}}/secret": owner(201),
+    f"POST {A}/webhooks/{{webhook_id}}/activation": owner(),
+    f"POST {A}/webhooks/{{webhook_id}}/test": owner(202),
+    f"GET {A}/webhooks/{{webhook_id}}/deliveries": owner(),
+    f"POST {A}/webhooks/{{webhook_id}}/deliveries/{{delivery_id}}/replay": owner(202),
+    "GET /notifications": own_page(),
+    "GET /notifications/{notification_id}": Row((303, 404, 303, 303, 303)),
+    "POST /notifications/read": form(),
+    "POST /notifications/mail": form(),
+    "GET /unsubscribe/{token}": Row((404,) * 5),
+    "POST /unsubscribe/{token}": Row((404,) * 5, form={}),
+    "GET /settings/webhooks": own_page(),
+    "POST /settings/webhooks": form(400, url="http://127.0.0.1/"),
+    "GET /settings/webhooks/{hook_id}": page(),
+    "POST /settings/webhooks/{hook_id}/secret": form(201, other=404),
+    "POST /settings/webhooks/{hook_id}/{wish}": form(other=404),
     f"GET {A}/status": operator(),
     "GET /": everybody(),
     "GET /login": Row((200, 303, 303, 200, 200)),
@@ -476,7 +503,30 @@ async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:
     if "{invite_id}" in template:
         answer = await world["api"].operator.client.post("/api/v1/invites", json={})
         return {"invite_id": answer.json()["id"]}
+    if "webhook" in template or "{notification_id}" in template:
+        return await _news(world)
     return {}
+
+
+async def _news(world: dict[str, Any]) -> dict[str, str]:
+    """A webhook of the owner's, a message that it took, and a notification."""
+    database = world["api"].platform.database
+    user = world["accounts"]["owner"].id
+    hook = Webhook(id=new_id("hook"), user_id=user, url="http://127.0.0.1:1/", secret=new_secret())
+    await database.collection(Webhook).insert(hook)
+    delivery = WebhookDelivery(
+        id=new_id("delivery"),
+        user_id=user,
+        webhook_id=hook.id,
+        kind="webhook.test",
+        body="{}",
+        state=DeliveryState.DELIVERED,
+    )
+    await database.collection(WebhookDelivery).insert(delivery)
+    news = Notification(id=new_id("news"), user_id=user, kind="version.ready", title="It runs")
+    await database.collection(Notification).insert(news)
+    ids = {"webhook_id": hook.id, "hook_id": hook.id, "delivery_id": delivery.id, "wish": "activation"}
+    return {**ids, "notification_id": news.id}
 
 
 def _filled(world: dict[str, Any], fields: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from view_samples.claims import (
     CLAIMS,
 )
 from view_samples.links import LINK_SAMPLES
+from view_samples.news import NEWS_SAMPLES
 from view_samples.owner import (
     BROKEN,
     BUILDING,
@@ -58,6 +59,7 @@ PROBLEMS = (
 Sample = tuple[v.View, v.RequestContext]
 SAMPLES: dict[str, Sample] = {
     **LINK_SAMPLES,
+    **NEWS_SAMPLES,
     **RECEIPT_SAMPLES,
     "showcase": (SHOWCASE, ANONYMOUS),
     "showcase-done": (replace(SHOWCASE, run=DONE, history=HISTORY), ANONYMOUS),

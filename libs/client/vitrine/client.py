@@ -33,6 +33,7 @@ from vitrine.results import (
 from vitrine.runs import Heard, Runs, Shared
 from vitrine.sse import ServerEvent
 from vitrine.transport import Patience, Transport
+from vitrine.webhooks import News
 
 Ref = str | Reference
 _STORE_TIMEOUT = httpx.Timeout(30, read=300, write=300)
@@ -74,6 +75,7 @@ class Client:
         self._journal = journal or config_dir() / "uploads"
         self.runs_of_account = Runs(self._transport, "/runs")
         self.receipts = Receipts(self._transport)
+        self.news = News(self._transport)
 
     def __enter__(self) -> Self:
         return self

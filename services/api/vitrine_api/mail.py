@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import email.policy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vitrine_common.errors import Invalid, Unavailable, VitrineError
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\.eml")
 _LONGEST = 1 << 20
+_LONGEST_LINE = 990
 
 
 class Undeliverable(VitrineError):
@@ -147,7 +149,8 @@ def compose(
     sender: str, to: str, subject: str, text: str, headers: Mapping[str, str] | None = None
 ) -> EmailMessage:
     """Return a plain-text mail. Raises Invalid for an address or subject that is no header."""
-    message = EmailMessage()
+    # Addresses in headers stay in one piece: a mail program must be able to read them.
+    message = EmailMessage(policy=email.policy.default.clone(max_line_length=_LONGEST_LINE))
     try:
         message["From"], message["To"], message["Subject"] = sender, to, subject
         for name, value in (headers or {}).items():

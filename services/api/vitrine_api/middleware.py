@@ -121,7 +121,10 @@ def body_limits(settings: ApiSettings) -> Sequence[tuple[re.Pattern[str], int]]:
         (re.compile(r"POST /api/v1/(versions/[^/]+/[^/]+/[^/]+|links/[^/]+)/runs"), settings.max_run_bytes),
         (re.compile(r"POST /(s/[^/]+|e/[^/]+/[^/]+)/runs"), settings.max_run_bytes),
         (re.compile(r"POST /api/v1/datasets"), settings.max_manifest_bytes),
-        (re.compile(r"POST (/api/v1|/api/v1/links/[^/]+|/s/[^/]+|/e/[^/]+/[^/]+)?/claims/checks"), settings.max_run_bytes),
+        (
+            re.compile(r"POST (/api/v1|/api/v1/links/[^/]+|/s/[^/]+|/e/[^/]+/[^/]+)?/claims/checks"),
+            settings.max_run_bytes,
+        ),
         (re.compile(r"POST /models/[^/]+/[^/]+/versions/[^/]+/runs"), settings.max_run_bytes),
         (re.compile(r"POST /verify"), settings.max_blob_bytes),
         (re.compile(r"POST /api/v1/receipts/verify"), MAX_ENVELOPE_BYTES),

@@ -15,6 +15,7 @@ from vitrine.cli import (
     data_commands,
     init_command,
     model_commands,
+    news_commands,
     push_command,
     receipt_commands,
     run_commands,
@@ -66,6 +67,7 @@ for commands in (
     model_commands,
     train_commands,
     receipt_commands,
+    news_commands,
 ):
     commands.register(app)
 for found in app.registered_commands:

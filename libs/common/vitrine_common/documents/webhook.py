@@ -13,7 +13,7 @@ from vitrine_common.states import DeliveryState
 
 
 class Webhook(Document):
-    """An address that is told. Signing needs the secrets themselves, so they are stored, newest first."""
+    """An address that is told. Signing needs the secrets themselves, so they are stored."""
 
     COLLECTION: ClassVar[str] = "webhooks"
     WRITER: ClassVar[str] = "api"
@@ -23,8 +23,10 @@ class Webhook(Document):
     url: str
     kinds: list[str] = []
     """Kinds of news that are told; empty: every kind."""
-    secrets: list[str] = []
-    """At most two, `whsec_…`: the current one, and the one before until it is dropped."""
+    secret: str
+    """`whsec_…`; messages are signed with it."""
+    previous_secret: str = ""
+    """The one before, with which messages are signed as well until the next rotation."""
     active: bool = True
     problem: str = ""
     """Why it was switched off."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,14 @@ from vitrine_api.uploads import Uploads
 from vitrine_common.bus import Bus
 from vitrine_common.clock import after as time_after
 from vitrine_common.digests import canonical_json
-from vitrine_common.documents import CheckDataset, ClaimCheck, ClaimCheckRequest, ShareLink, Version
+from vitrine_common.documents import (
+    CheckDataset,
+    ClaimCheck,
+    ClaimCheckRequest,
+    DatasetVersion,
+    ShareLink,
+    Version,
+)
 from vitrine_common.errors import Conflict, NotFound, TooMany, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ClaimCancel, ClaimCheckStart
@@ -61,6 +67,12 @@ class CheckRecord:
     def mark(self) -> tuple[ClaimState, int, int | None]:
         """What differs when there is something new to tell."""
         return self.state, len(self.check.repeats) if self.check else 0, self.ahead
+
+
+def _shown(found: DatasetVersion) -> CheckDataset:
+    return CheckDataset(
+        name=found.name, number=found.number, digest=found.digest, private=bool(found.private)
+    )
 
 
 def claims_of(version: Version) -> tuple[Claim, ...]:
@@ -184,9 +196,7 @@ class Checks:
                 f"the dataset of the claim `{claim.name}` is not there yet; its author has to push it "
                 "(`vitrine data push`)"
             )
-        return CheckDataset(
-            name=found.name, number=found.number, digest=found.digest, private=bool(found.private)
-        )
+        return _shown(found)
 
     async def _accept(self, request: ClaimCheckRequest) -> None:
         command = ClaimCheckStart(check_id=request.id, device=request.device)
@@ -230,24 +240,26 @@ class Checks:
         require(principal, Action.SEE, version)
         return await self._checks.tallies(version.id)
 
-    async def last_verdicts(self, principal: Principal, version: Version) -> dict[str, ClaimCheck]:
+    async def last_verdicts(self, version: Version, tallies: Mapping[str, Tally]) -> dict[str, ClaimCheck]:
         """Return by claim the newest check that counts and gave a number."""
-        require(principal, Action.SEE, version)
-        return await self._checks.last_verdicts(version.id, [claim.name for claim in claims_of(version)])
+        times = {tally.last_measured for tally in tallies.values()} - {None}
+        found = await self._checks.ended_at(version.id, [time for time in times if time]) if times else []
+        return {
+            check.claim_name: check
+            for check in found
+            if check.tally and check.finished_at == tallies[check.claim_name].last_measured
+        }
 
     async def datasets(self, version: Version) -> dict[str, CheckDataset]:
         """Return by claim the pushed datasets of a version; one that lacks is left out."""
-        claims = [claim for claim in claims_of(version) if claim.pushed_dataset is not None]
-        found = await asyncio.gather(
-            *(self._dataset(version, claim) for claim in claims), return_exceptions=True
-        )
-        known = {}
-        for claim, dataset in zip(claims, found, strict=True):
-            if isinstance(dataset, CheckDataset):
-                known[claim.name] = dataset
-            elif dataset is not None and not isinstance(dataset, Conflict):
-                raise dataset
-        return known
+        named = {claim.name: claim.pushed_dataset for claim in claims_of(version)}
+        wanted = [reference for reference in named.values() if reference is not None]
+        known = await self._datasets.all_named(version.owner_id, wanted)
+        return {
+            name: _shown(known[reference])
+            for name, reference in named.items()
+            if reference is not None and reference in known
+        }
 
     def follow(self, principal: Principal, check_id: str) -> Follower[CheckRecord]:
         """Return a follower of a check; it ends with Gone when the link is revoked meanwhile."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from vitrine_api import audit
@@ -119,6 +120,18 @@ class Datasets:
         if reference.is_digest:
             return await self._datasets.by_digest(dataset, reference.version)
         return await self._datasets.by_number(dataset, int(reference.version))
+
+    async def all_named(
+        self, owner_id: str, references: Sequence[DatasetReference]
+    ) -> dict[DatasetReference, DatasetVersion]:
+        """Return the datasets that claims of `owner_id` name, by one look; those that lack are left out."""
+        if not references:
+            return {}
+        found = await self._datasets.of_names(owner_id, {reference.name for reference in references})
+        known = {(one.name, one.digest): one for one in found}
+        known |= {(one.name, str(one.number)): one for one in found}
+        keyed = {reference: (reference.name, reference.version) for reference in references}
+        return {reference: known[key] for reference, key in keyed.items() if key in known}
 
     async def check_claims(self, owner_id: str, spec: Spec) -> None:
         """Raise BundleError naming each claim whose dataset its owner has not pushed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ BLIND = "blind/"
 SMALLEST_GROUP = 5
 """Checks by blind links are told of only when there are so many, and never when they were."""
 _AHEAD = 100
+_VERSIONS = 1000
 _CAUGHT_UP = 200
 
 
@@ -75,6 +75,11 @@ class Datasets:
         """Return the newest version, or None."""
         return await self.versions.find_one({"dataset_id": dataset.id}, (("number", -1),))
 
+    async def of_names(self, owner_id: str, names: Iterable[str]) -> list[DatasetVersion]:
+        """Return the owner's versions of datasets of these names, newest first."""
+        where = {"owner_id": owner_id, "name": {"$in": sorted(names)}}
+        return await self.versions.find(where, limit=_VERSIONS)
+
     async def set_private(self, version: DatasetVersion, *, private: bool) -> DatasetVersion:
         """Change who learns of the version's content."""
         return await self.versions.require({"_id": version.id}, {"private": private})
@@ -88,6 +93,15 @@ class Tally:
     """Number by verdict: `reproduced`, `differs`, `failed`."""
     last: datetime | None = None
     """When the last one ended."""
+    ended: dict[str, datetime] = field(default_factory=dict)
+    """When the last one of each verdict ended."""
+
+    @property
+    def last_measured(self) -> datetime | None:
+        """When the newest check ended that gave a number."""
+        return max(
+            (time for verdict, time in self.ended.items() if verdict != ClaimState.FAILED), default=None
+        )
 
     @property
     def total(self) -> int:
@@ -136,7 +150,13 @@ class Checks:
         rows = await self._checks.aggregate(
             [
                 {"$match": {"version_id": version_id, "tally": {"$gt": ""}}},
-                {"$group": {"_id": "$tally", "number": {"$sum": 1}, "last": {"$max": "$finished_at"}}},
+                {
+                    "$group": {
+                        "_id": "$tally",
+                        "number": {"$sum": 1},
+                        "last": {"$max": "$finished_at"},
+                    }
+                },
             ]
         )
         tallies: dict[str, Tally] = defaultdict(Tally)
@@ -144,19 +164,14 @@ class Checks:
             name, _, verdict = str(row["_id"]).rpartition(":")
             tally = tallies[name]
             tally.counts[verdict] = int(row["number"])
-            last = datetime.fromtimestamp(int(row["last"]) / 1000, UTC)
+            last = tally.ended[verdict] = datetime.fromtimestamp(int(row["last"]) / 1000, UTC)
             tally.last = max(tally.last or last, last)
         return _told(tallies)
 
-    async def last_verdicts(self, version_id: str, names: Iterable[str]) -> dict[str, ClaimCheck]:
-        """Return by claim the newest check that counts in its history and gave a number."""
-        checks = await asyncio.gather(*(self._last_verdict(version_id, name) for name in names))
-        return {check.claim_name: check for check in checks if check is not None}
-
-    async def _last_verdict(self, version_id: str, name: str) -> ClaimCheck | None:
-        tallies = [f"{name}:{ClaimState.REPRODUCED}", f"{name}:{ClaimState.DIFFERS}"]
-        where = {"version_id": version_id, "tally": {"$in": tallies}}
-        return await self._checks.find_one(where, (("finished_at", -1),))
+    async def ended_at(self, version_id: str, times: Iterable[datetime]) -> list[ClaimCheck]:
+        """Return the checks of a version that ended at these times."""
+        where = {"version_id": version_id, "finished_at": {"$in": list(times)}}
+        return await self._checks.find(where, (("_id", -1),))
 
     async def recently_ended(self, seconds: float) -> list[ClaimCheck]:
         """Return checks with a verdict that ended within the last `seconds`."""

@@ -15,6 +15,7 @@ from vitrine_api.notifications.repository import NotificationRepository
 from vitrine_api.notifications.wishes import unsubscribe_token, wants_mail
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Notification, NotificationWishes
+from vitrine_common.ids import first_id
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Mailing:
             user.email,
             _subject(notifications),
             self._text(wishes, kind, notifications),
-            mail_id="mail_" + hashlib.sha256(ids.encode()).hexdigest()[:32],
+            mail_id=first_id("mail", now) + hashlib.sha256(ids.encode()).hexdigest()[:16],
             headers={
                 "List-Unsubscribe": f"<{self._end_url(wishes, kind)}>",
                 "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",

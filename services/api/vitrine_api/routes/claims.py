@@ -47,7 +47,7 @@ async def claims_out(app: Services, principal: Principal, version: Version) -> l
     """Describe the claims of a version and their history."""
     sight = ClaimSight(principal)
     tallies = await app.checks.tallies(principal, version)
-    last = await app.checks.last_verdicts(principal, version)
+    last = await app.checks.last_verdicts(version, tallies)
     datasets = await app.checks.datasets(version)
     return [
         claim_out(sight, claim, datasets.get(claim.name), tallies.get(claim.name), last.get(claim.name))

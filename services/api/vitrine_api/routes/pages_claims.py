@@ -44,7 +44,7 @@ async def table_of(
     if not claims:
         return None
     tallies = await services.checks.tallies(principal, version)
-    last = await services.checks.last_verdicts(principal, version) if reader.sight.shows_history else {}
+    last = await services.checks.last_verdicts(version, tallies) if reader.sight.shows_history else {}
     datasets = await services.checks.datasets(version)
     newest: dict[str, CheckRecord] = {}
     for record in own:

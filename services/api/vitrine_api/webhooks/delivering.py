@@ -188,7 +188,8 @@ class Delivering:
         raise _Outcome(f"the address answers {status}{where}", status)
 
     async def _post(self, place: addresses.Destination, hook: Webhook, delivery: WebhookDelivery) -> int:
-        signed = headers(hook.secrets, delivery.id, delivery.body, utcnow())
+        known = [secret for secret in (hook.secret, hook.previous_secret) if secret]
+        signed = headers(known, delivery.id, delivery.body, utcnow())
         # A client for each message: no cookies, no proxies of the environment, no connection kept.
         async with httpx.AsyncClient(trust_env=False, timeout=self._timeout) as client:
             request = client.build_request(

@@ -48,9 +48,7 @@ class Hooks:
         if len(await self._repository.of_user(member.id)) >= MAX_HOOKS:
             raise Conflict(f"an account has at most {MAX_HOOKS} webhooks; remove one first")
         secret = new_secret()
-        hook = Webhook(
-            id=new_id("hook"), user_id=member.id, url=url, kinds=sorted(set(kinds)), secrets=[secret]
-        )
+        hook = Webhook(id=new_id("hook"), user_id=member.id, url=url, kinds=sorted(set(kinds)), secret=secret)
         return await self._repository.hooks.insert(hook), secret
 
     async def mine(self, member: Member) -> list[Webhook]:
@@ -72,7 +70,7 @@ class Hooks:
         hook = await self.get(member, hook_id, Action.CHANGE)
         secret = new_secret()
         changed = await self._repository.hooks.require(
-            {"_id": hook.id, "secrets": hook.secrets}, {"secrets": [secret, *hook.secrets[:1]]}
+            {"_id": hook.id, "secret": hook.secret}, {"secret": secret, "previous_secret": hook.secret}
         )
         return changed, secret
 
