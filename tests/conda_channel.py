@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rattler.index import index_fs
-
 PLACEHOLDER = "/opt/" + "placeholder_" * 18
 """The prefix that packages are built for; whoever installs them writes the real one in its place."""
+
+_INDEX = """
+import asyncio, os, sys
+from pathlib import Path
+from rattler.index import index_fs
+asyncio.run(index_fs(Path(sys.argv[1]), force=True))
+os._exit(0)  # its threads do not live through the end of an interpreter
+"""
 
 
 def make_conda_package(
@@ -56,7 +65,7 @@ def make_conda_package(
 async def index_channel(channel: Path) -> str:
     """Write the channel's lists of packages; return its address."""
     (channel / "noarch").mkdir(parents=True, exist_ok=True)
-    await index_fs(channel, force=True)
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", _INDEX, str(channel)], check=True)
     return channel.as_uri()
 
 

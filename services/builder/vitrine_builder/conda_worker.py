@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,6 @@ def _plain(record: RepoDataRecord) -> dict[str, Any]:
 
 if __name__ == "__main__":
     json.dump(asyncio.run(main(json.load(sys.stdin))), sys.stdout)
+    sys.stdout.flush()
+    # rattler's threads outlive the loop, and crash an interpreter that is taken down below them.
+    os._exit(0)
