@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,11 +13,14 @@ import pytest
 
 from api_instance import Account, Instance, problem
 from mail_desk import mail_to
+from vitrine_api.errors import RateLimited
 from vitrine_api.link_attempts import PER_ADDRESS, PER_LINK, PER_MAILBOX, Allowance, Attempts
 from vitrine_api.link_doors import CODE_ATTEMPTS, new_passcode
 from vitrine_api.links import TOKEN_BITS
 from vitrine_api.rates import RateLimit
+from vitrine_api.services import wire
 from vitrine_common.clock import utcnow
+from vitrine_common.service import make_platform
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +222,26 @@ async def test_wishes_that_cannot_be_are_refused_by_name(
 ) -> None:
     answer = problem(await someone.client.post("/api/v1/links", json={"ref": reference, **wish}), 422)
     assert answer["errors"][0]["field"] == field
+
+
+async def test_what_was_promised_outlives_the_process(
+    api: Instance, someone: Account, reference: str
+) -> None:
+    link = await someone.share(reference, passcode="open sesame", expires="14d", rate="1/h")
+    opened = (await unlock(api, link, passcode="open sesame")).json()
+    inside = api.client(headers={"X-Vitrine-Pass": opened["secret"]})
+    path = f"/api/v1/links/{link['token']}/runs"
+    assert [(await inside.post(path, json={})).status_code for _ in range(2)] == [202, 429]
+    for _ in range(PER_ADDRESS.free + 1):
+        await unlock(api, link, passcode="not this one")
+    platform = make_platform("api", api.platform.settings)
+    another = wire(platform, api.services.settings)
+    try:
+        visitor = await another.links.visitor(link["token"], "x" * 22, passed=opened["secret"])
+        assert visitor.link.expires_at == datetime.fromisoformat(link["expires_at"])
+        with pytest.raises(RateLimited, match="allows 1 per hour"):
+            await another.runs.start_by_link(visitor, await another.links.version(visitor), {})
+        with pytest.raises(RateLimited, match="attempts"):
+            await another.doors.open_by_passcode(visitor.link, "open sesame", "127.0.0.1")
+    finally:
+        await platform.stop()
