@@ -109,7 +109,7 @@ async def _run_things(world: Blind) -> None:
         "message": log[-300:],
         "log_tail": log,
     }
-    await world.api.finish(world.runs["failed"], log_tail=log, **failure)
+    await world.api.finish(world.runs["failed"], **failure)
     await world.api.finish(world.runs["succeeded"], [_picture()], log_tail=log)
 
 
