@@ -165,12 +165,13 @@ class SystemStore:
             await self.apt.fetch(base.rootfs, packages, archives, report)
             report(Step("system", f"Installing {len(packages)} Debian packages"))
             await self._copy(base.rootfs, rootfs)
+            copied_at = _change_time(draft / "copied")
             if packages:
                 await self.apt.install(rootfs, packages, archives, report)
                 await compile_python(self.container, rootfs, self.bounds, library=False)
             finished = draft / "finished"
             finished.mkdir()
-            diff_id, size = await asyncio.to_thread(_take, base.rootfs, rootfs, finished)
+            diff_id, size = await asyncio.to_thread(_take, base.rootfs, rootfs, finished, copied_at)
             names = tuple(each.text for each in packages)
             kept = {
                 "digest": digest,
@@ -200,11 +201,17 @@ class SystemStore:
             )
 
 
-def _take(base: Path, rootfs: Path, finished: Path) -> tuple[str, int]:
+def _change_time(marker: Path) -> int:
+    """Return the file system's time now; later changes in it have this one or a later one."""
+    marker.touch()
+    return marker.stat().st_ctime_ns
+
+
+def _take(base: Path, rootfs: Path, finished: Path, copied_at: int) -> tuple[str, int]:
     """Normalise an installed tree, write its difference as an archive; return its digest and size."""
     tree.normalise(rootfs)
     tree.flatten(rootfs)
-    difference = tree.compare(base, rootfs)
+    difference = tree.compare(base, rootfs, copied_at)
     archive = finished / "layer.tar"
     with archive.open("wb") as file:
         diff_id = tree.write_archive(rootfs, file, difference)

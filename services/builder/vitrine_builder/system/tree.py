@@ -119,8 +119,12 @@ def flatten(tree: Path) -> None:
             os.utime(path, ns=(0, 0), follow_symlinks=False)
 
 
-def compare(base: Path, tree: Path) -> Difference:
-    """Return how `tree` differs from `base`; both have been flattened."""
+def compare(base: Path, tree: Path, copied_at: int = 0) -> Difference:
+    """Return how `tree` differs from `base`; both have been flattened.
+
+    `copied_at` is a change time (ns) before which `tree` was nothing but a copy: files last changed before it
+    need no second look, since nobody in a container can set the clock or a change time.
+    """
     before, after = list(walk(base)), list(walk(tree))
     kept = set(after)
     removed = [path for path in before if path not in kept]
@@ -128,7 +132,9 @@ def compare(base: Path, tree: Path) -> Difference:
     # What a removed folder held is gone with it.
     outermost = [path for path in removed if os.path.dirname(path) not in gone]
     known = set(before)
-    changed = [path for path in after if path not in known or _differs(f"{base}/{path}", f"{tree}/{path}")]
+    changed = [
+        path for path in after if path not in known or _differs(f"{base}/{path}", f"{tree}/{path}", copied_at)
+    ]
     return Difference(tuple(changed), tuple(outermost))
 
 
@@ -210,8 +216,10 @@ class _Digesting:
         return self._file.tell()
 
 
-def _differs(before: str, after: str) -> bool:
+def _differs(before: str, after: str, copied_at: int) -> bool:
     old, new = os.lstat(before), os.lstat(after)
+    if new.st_ctime_ns < copied_at and stat.S_ISREG(new.st_mode):
+        return False
     if stat.S_IFMT(old.st_mode) != stat.S_IFMT(new.st_mode):
         return True
     if stat.S_ISLNK(new.st_mode):
