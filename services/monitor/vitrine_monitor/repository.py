@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import LONG_AGO, Run, RunRequest, ScoringRecord, Version
@@ -36,13 +36,20 @@ class ScoringRepository:
             return False
         return True
 
-    async def unscored(self, since: datetime) -> list[str]:
-        """Return ids of runs finished since then that have no record, a batch at most."""
-        where = {"state": {"$in": RUN.final}, "finished_at": {"$gte": since}}
-        runs = await self._runs.find(where, (("finished_at", 1),), _BATCH)
-        known = await self._records.find({"_id": {"$in": [run.id for run in runs]}}, limit=_BATCH)
-        scored = {record.id for record in known}
-        return [run.id for run in runs if run.id not in scored]
+    async def requested_between(self, after: str, until: str, limit: int) -> list[str]:
+        """Return ids of requested runs behind `after` and before `until`, in their order."""
+        where = {"_id": {"$gt": after, "$lt": until}}
+        return [request.id for request in await self._requests.find(where, (("_id", 1),), limit)]
+
+    async def ended(self, run_ids: Sequence[str]) -> set[str]:
+        """Return which of these runs have ended."""
+        where = {"_id": {"$in": list(run_ids)}, "state": {"$in": RUN.final}}
+        return {run.id for run in await self._runs.find(where, (("_id", 1),), len(run_ids) or 1)}
+
+    async def scored(self, run_ids: Sequence[str]) -> set[str]:
+        """Return which of these runs have a record."""
+        where = {"_id": {"$in": list(run_ids)}}
+        return {record.id for record in await self._records.find(where, (("_id", 1),), len(run_ids) or 1)}
 
     async def forget_due(self) -> int:
         """Remove raw values, and the digests that small values could be guessed from, once they are due."""
