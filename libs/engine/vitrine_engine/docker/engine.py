@@ -25,6 +25,8 @@ USER_IDS = (1 << 30, 1 << 29)
 REMAPPED_USER_IDS = (2000, 60000)
 """The same where the daemon maps the ids of containers (userns-remap, rootless): there are 65536."""
 TIDY_SECONDS = 5.0
+SWEEPS, SWEEP_SECONDS = 20, 0.1
+"""How often an engine that closes looks for containers that are left, and the pause between."""
 
 
 class DockerEngine:
@@ -84,8 +86,8 @@ class DockerEngine:
         if self._tidying is not None:
             self._tidying.cancel()
             await asyncio.wait({self._tidying})
-        for container in list(self._daemon.leftovers):
-            await self._daemon.remove_surely(container)
+        if self._info is not None:
+            await self._sweep()
         await self._daemon.aclose()
         self._layout.close()
 
@@ -103,6 +105,17 @@ class DockerEngine:
                 self._tidying = asyncio.create_task(self._tidy(), name="remove containers")
                 self._info = info
             return self._info
+
+    async def _sweep(self) -> None:
+        """Look whether every container is gone: a busy daemon may refuse to remove one, or take its time."""
+        with contextlib.suppress(DaemonError):
+            for _ in range(SWEEPS):
+                left = await self._daemon.labelled(f"{ENGINE_LABEL}={self._layout.tag}")
+                if not left:
+                    return
+                for container in left:
+                    await self._daemon.remove_surely(str(container["Id"]))
+                await asyncio.sleep(SWEEP_SECONDS)
 
     async def _launch(self, spec: SandboxSpec) -> DockerSandbox:
         info = await self._open()
