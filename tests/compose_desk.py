@@ -152,6 +152,16 @@ class KeptDaemon(DockerDaemon):
             place.symlink_to(self.kept, target_is_directory=True)
         # Not `super()`: dataclasses with slots are made twice.
         DockerDaemon.start(self)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left: its containers would be started again with the daemon."""
+        with contextlib.closing(self.client()) as client:
+            for container in client.containers.list(all=True, ignore_removed=True):
+                container.remove(force=True, v=True)
+            client.networks.prune()
+            for volume in client.volumes.list():
+                volume.remove(force=True)
 
 
 def compose_command(cache: Path) -> list[str]:
