@@ -50,7 +50,7 @@ def _message(build_id: str, step: Step) -> BuildProgress:
     return BuildProgress(
         build_id=build_id,
         step=step.name,
-        message=step.message,
+        message=step.sentence,
         done=step.done,
         total=step.total,
         unit=step.unit,

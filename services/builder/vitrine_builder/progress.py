@@ -33,6 +33,25 @@ class Step:
     total: int | None = None
     unit: Literal["packages", "bytes", "files"] | None = None
 
+    @property
+    def sentence(self) -> str:
+        """The news in words, with how much is done, for a line on a screen."""
+        text = f"{_WORDS[self.name]} {self.message}".strip() if self.name in _WORDS else self.message
+        if self.done is None or not self.total or self.name not in _WORDS:
+            return text
+        if self.unit == "bytes":
+            return f"{text} ({self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB)"
+        return f"{text} ({self.done} of {self.total} {self.unit or ''})".replace(" )", ")")
+
+
+_WORDS = {
+    "download": "Downloading",
+    "unpack": "Unpacking",
+    "compile": "Compiling",
+    "assemble": "Laying out",
+    "load": "Loading into Docker:",
+    "push": "Pushing",
+}
 
 Report = Callable[[Step], None]
 

@@ -73,7 +73,16 @@ def build_view(version: Version, build: Build | None, news: dict[str, Any] | Non
         log_tail=problem.log_tail if problem else "",
         total_ms=(finished - started).total_seconds() * 1000 if finished else None,
         cached=build.reused if build else False,
+        steps=_steps(build) if build else (),
     )
+
+
+_STEPS = ("resolve", "system", "download", "unpack", "compile", "assemble", "load", "push")
+
+
+def _steps(build: Build) -> tuple[tuple[str, float], ...]:
+    """Return the steps that took a tenth of a second at least, in their order."""
+    return tuple((name, spent) for name in _STEPS if (spent := build.timings_ms.get(name, 0.0)) >= 100)
 
 
 def build_events(

@@ -92,6 +92,8 @@ class BuildView:
     total_ms: float | None = None
     cached: bool = False
     """Whether nothing had to be made."""
+    steps: tuple[tuple[str, float], ...] = ()
+    """What each step took, in milliseconds; steps overlap."""
 
     @property
     def is_final(self) -> bool:
