@@ -95,7 +95,6 @@ async def _checking(
         bundles=bundles,
         viewer=Viewer(datasets, platform.blobs),
         bus=platform.bus,
-        environments=platform.settings.environments_dir,
         folder=settings.state_dir / "checks",
         settings=settings,
     )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,22 @@ from pydantic import TypeAdapter
 
 from vitrine_common.bus import Bus
 from vitrine_common.documents import ClaimCheck, ClaimCheckRequest, Conditions, Repeat
-from vitrine_common.environments import image_reference
 from vitrine_common.errors import StaleState, Unavailable
 from vitrine_common.spec import Claim
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.states import RETRIED, ClaimState, Reason
 from vitrine_common.telemetry import span
 from vitrine_common.verdicts import METRIC_BYTES, judge
-from vitrine_engine import Engine, Limits, SandboxSpec
+from vitrine_engine import Engine, SandboxSpec
 from vitrine_runner.bundles import Bundle, Bundles
 from vitrine_runner.claims_repeat import Repetition
 from vitrine_runner.claims_view import DataView, Viewer
-from vitrine_runner.errors import RunFault, as_fault
+from vitrine_runner.errors import as_fault
 from vitrine_runner.execution import Wish
 from vitrine_runner.live import ClaimFeed
 from vitrine_runner.repository import Checks
 from vitrine_runner.settings import RunnerSettings
-from vitrine_runner.workers import WorkerPool
+from vitrine_runner.workers import Need, WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,6 @@ class ClaimDesk:
     bundles: Bundles
     viewer: Viewer
     bus: Bus
-    environments: Path
     folder: Path
     settings: RunnerSettings
 
@@ -161,26 +159,15 @@ class CheckExecution:
             log.warning("a repeat was not written down", extra={"check": self._check.id})
 
     def _sandbox(self, bundle: Bundle, limits: SpecLimits, view: DataView) -> SandboxSpec:
-        digest = self._request.environment_digest
-        environment = self._desk.environments / digest.removeprefix("sha256:")
-        if not environment.is_dir():
-            raise RunFault(Reason.PLATFORM_ERROR, f"The environment {digest} is not on this host.")
-        return SandboxSpec(
-            id=self._check.id,
-            environment=environment,
-            image=image_reference(digest),
-            bundle=bundle.directory,
-            limits=Limits(
-                memory_bytes=limits.memory,
-                cpus=limits.cpu,
-                processes=limits.processes,
-                disk_bytes=limits.disk,
-                output_bytes=2 * METRIC_BYTES,
-                log_bytes=self._desk.settings.log_bytes,
-                wall_seconds=limits.timeout,
-            ),
-            binds=(*self._desk.settings.binds, *view.binds),
-            gpu=limits.gpu > 0,
+        """Return a sandbox as runs have it, which sees the dataset and may leave a number, not more."""
+        request = self._request
+        need = Need(request.version_digest, request.environment_digest)
+        spec = self._desk.pool.spec_of(need, bundle, limits)
+        return replace(
+            spec,
+            limits=replace(spec.limits, output_bytes=2 * METRIC_BYTES),
+            binds=(*spec.binds, *view.binds),
+            max_runs=1,
         )
 
     async def _apply(self, ending: _Ending) -> None:

@@ -238,7 +238,7 @@ class WorkerPool:
     async def _sandbox(self, need: Need, bundle: Bundle, limits: SpecLimits) -> Sandbox:
         with span("start worker", version_digest=need.version_digest):
             try:
-                sandbox = await self._engine.start(self._spec(need, bundle, limits))
+                sandbox = await self._engine.start(self.spec_of(need, bundle, limits))
             except (StartError, ValueError) as error:
                 message = f"No sandbox could be started on this host: {error}"
                 raise RunFault(Reason.PLATFORM_ERROR, message) from error
@@ -257,7 +257,8 @@ class WorkerPool:
         )
         return sandbox
 
-    def _spec(self, need: Need, bundle: Bundle, limits: SpecLimits) -> SandboxSpec:
+    def spec_of(self, need: Need, bundle: Bundle, limits: SpecLimits) -> SandboxSpec:
+        """Return what a sandbox of a version in an environment is made of; raises RunFault if it lacks."""
         environment = self._environments / need.environment_digest.removeprefix("sha256:")
         if not environment.is_dir():
             message = (
