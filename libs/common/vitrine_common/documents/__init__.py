@@ -1,6 +1,6 @@
 """Every stored document, by the service that writes it."""
 
-from vitrine_common.documents.account import ApiToken, Invite, Scope, Session, User
+from vitrine_common.documents.account import ApiToken, Invite, Role, Scope, Session, User
 from vitrine_common.documents.audit import AuditEntry
 from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
 from vitrine_common.documents.build import Build, Environment, EnvironmentLayer
@@ -90,6 +90,7 @@ __all__ = [
     "Receipt",
     "Repeat",
     "ResourceSample",
+    "Role",
     "Run",
     "RunRequest",
     "Scope",

@@ -5,9 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from vitrine_common.documents.base import Document, Index
 
 Scope = Literal["read", "write", "run"]
+Role = Literal["validator", "chair"]
+"""What an account may be on the whole instance beside owner of its own things: a validator approves
+versions that others ask to have approved, a chair makes venues. Operators are marked by `User.operator`."""
 
 
 class User(Document):
@@ -24,6 +29,7 @@ class User(Document):
     name: str
     password_hash: str
     operator: bool = False
+    roles: list[Role] = Field(default_factory=list)
 
 
 class Session(Document):
