@@ -1,0 +1,76 @@
+"""Runs and trials: what was asked for, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vitrine_api.repository.paging import by_ids
+from vitrine_common.documents import (
+    Checkpoint,
+    MetricPoint,
+    ResourceSample,
+    Run,
+    RunRequest,
+    ScoringRecord,
+    TrainRequest,
+    Trial,
+)
+from vitrine_common.store import Database
+
+
+class Runs:
+    """Run requests, and what the runner made of them."""
+
+    def __init__(self, database: Database) -> None:
+        self.requests = database.collection(RunRequest)
+        self._runs = database.collection(Run)
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return what became of a request; None while no runner has taken note of it."""
+        return await self._runs.find_one({"_id": run_id})
+
+    async def runs(self, ids: Iterable[str]) -> dict[str, Run]:
+        """Return runs by id."""
+        return await by_ids(self._runs, ids)
+
+    async def recent_of_link(self, link_id: str) -> list[RunRequest]:
+        """Return the link's requests that may still wait or work, newest first."""
+        return await self.requests.find({"link_id": link_id}, limit=1000)
+
+
+class Trials:
+    """Training requests, and what the trainer made of them."""
+
+    def __init__(self, database: Database) -> None:
+        self.requests = database.collection(TrainRequest)
+        self._trials = database.collection(Trial)
+        self.metrics = database.collection(MetricPoint)
+        self.samples = database.collection(ResourceSample)
+        self._checkpoints = database.collection(Checkpoint)
+
+    async def trial(self, trial_id: str) -> Trial | None:
+        """Return what became of a request; None while no trainer has taken note of it."""
+        return await self._trials.find_one({"_id": trial_id})
+
+    async def trials(self, ids: Iterable[str]) -> dict[str, Trial]:
+        """Return trials by id."""
+        return await by_ids(self._trials, ids)
+
+    async def checkpoints(self, trial_id: str) -> list[Checkpoint]:
+        """Return the trial's checkpoints, oldest first."""
+        return await self._checkpoints.find({"trial_id": trial_id}, (("created_at", 1),), 1000)
+
+
+class Scores:
+    """Scoring records, written by the monitor."""
+
+    def __init__(self, database: Database) -> None:
+        self.records = database.collection(ScoringRecord)
+
+    async def of_links(self, link_ids: Sequence[str], limit: int) -> list[ScoringRecord]:
+        """Return records of runs by any of the links, the oldest first."""
+        return await self.records.find({"link_id": {"$in": list(link_ids)}}, (("finished_at", 1),), limit)
+
+    async def window(self, version_id: str, limit: int) -> list[ScoringRecord]:
+        """Return the newest records of a version."""
+        return await self.records.find({"version_id": version_id}, (("finished_at", -1),), limit)
