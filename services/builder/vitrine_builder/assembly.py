@@ -25,8 +25,10 @@ from vitrine_builder.layers import Layer
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.workspace import Workspace
 
-_LINKERS = 2
-"""Threads that make hard links; the kernel lets two work in different folders."""
+_LINKERS = 3
+"""Threads that make folders and hard links; the kernel lets them work in different folders."""
+_SUBTREE_DEPTH = 4
+"""Of `lib/python3.11/site-packages/<package>`."""
 
 
 @dataclass
@@ -93,23 +95,21 @@ class Assembly:
         for path, source in wanted.items():
             if path not in self._laid:
                 folders.setdefault(path.rpartition("/")[0], []).append((path, source))
+        # What lies below one package's folder is one thread's: folders take longer to make than links.
+        subtrees: dict[str, list[str]] = {}
         for folder in sorted(folders):
-            if self._stop.is_set():
-                return
-            if folder not in self._folders:
-                self._folders.update([folder, *_above(f"{folder}/")] if folder else ())
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
-        names = sorted(folders)
-        half = len(names) // _LINKERS + 1
+            subtrees.setdefault("/".join(folder.split("/")[:_SUBTREE_DEPTH]), []).append(folder)
+        parts = sorted(subtrees.values(), key=lambda part: -sum(len(folders[name]) for name in part))
         with ThreadPoolExecutor(_LINKERS) as pool:
-            parts = [names[at : at + half] for at in range(0, len(names), half)]
-            for done in [pool.submit(self._link_all, [folders[name] for name in part]) for part in parts]:
+            for done in [pool.submit(self._link_all, part, folders) for part in parts]:
                 done.result()
 
-    def _link_all(self, folders: Iterable[Sequence[tuple[str, str]]]) -> None:
-        for folder in folders:
+    def _link_all(self, part: Iterable[str], folders: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        for name in part:
             if self._stop.is_set():
                 return
+            self._make(name)
+            folder = folders[name]
             done = 0
             try:
                 for path, source in folder:
@@ -118,6 +118,16 @@ class Assembly:
             finally:
                 with self._lock:
                     self._laid.update(folder[:done])
+
+    def _make(self, folder: str) -> None:
+        missing = []
+        while folder and folder not in self._folders:
+            missing.append(folder)
+            folder = folder.rpartition("/")[0]
+        for name in reversed(missing):
+            # Known once it is there: another thread may look for it.
+            (self.root / name).mkdir(exist_ok=True)
+            self._folders.add(name)
 
     @property
     def _own(self) -> set[str]:
