@@ -12,6 +12,7 @@ from pathlib import Path
 from vitrine_builder.builds import Recipe
 from vitrine_builder.bytecode import Compiler, require_interpreter
 from vitrine_builder.conda import Conda
+from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.handlers import router
 from vitrine_builder.images.setup import open_images
 from vitrine_builder.layers import LayerStore
@@ -57,6 +58,8 @@ async def use(platform: Platform) -> AsyncIterator[None]:
             environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),
             max_tries=settings.max_tries,
             retry_seconds=settings.retry_seconds,
+            dossiers=Dossiers(workspace, parts.store.layers),
+            keep_blob=platform.blobs.put_bytes,
         )
         worker = Worker(
             builds,

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from vitrine_builder.assembly import Ahead
 from vitrine_builder.conda import Conda
+from vitrine_builder.dossiers import Dossiers, KeepBlob
 from vitrine_builder.failures import RETRIED, BuildFailure, FailureReason, from_requirements_error
-from vitrine_builder.lock import Lock, environment_digest
+from vitrine_builder.lock import Lock, LockedPackage, environment_digest
 from vitrine_builder.materialise import EnvironmentStore, Materialised
 from vitrine_builder.presets import preset_file
 from vitrine_builder.progress import Report, Step, Stopwatch
@@ -45,6 +46,7 @@ class Recipe:
     Attributes:
         read_blob: where requirements files are read.
         conda: provides what only conda has; None where no requirements can name such packages.
+        dossiers: makes SBOM and provenance, which `keep_blob` stores; None where nobody reads them.
         max_tries: how often a failure that may pass is tried, `retry_seconds` later, doubled each time.
     """
 
@@ -56,6 +58,8 @@ class Recipe:
     max_tries: int
     retry_seconds: float
     conda: Conda | None = None
+    dossiers: Dossiers | None = None
+    keep_blob: KeepBlob | None = None
 
     async def make(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
         """Return the environment of `request`, made or found.
@@ -127,13 +131,34 @@ class Recipe:
 
     async def _environment(self, lock: Lock, report: Report, watch: Stopwatch, ahead: Ahead) -> Materialised:
         environment = await asyncio.to_thread(self.store.find, lock)
+        reused = frozenset(lock.packages)
         if environment is None:
+            reused = self.dossiers.existing(lock) if self.dossiers else reused
             async with self._turn(lock, report):
                 if self.conda is not None:
                     await self.conda.provide(lock.packages, report)
                 environment = await self.store.materialise(lock, report, watch, ahead)
-        await self.environments.record(environment, lock, self.store.target)
+        is_documented = await self.environments.record(environment, lock, self.store.target)
+        if not is_documented:
+            with watch.measure("document"):
+                await self._document(environment, lock, reused)
         return environment
+
+    async def _document(
+        self, environment: Materialised, lock: Lock, reused: frozenset[LockedPackage]
+    ) -> None:
+        """Store what tells what is in the environment and where that comes from."""
+        if self.dossiers is None or self.keep_blob is None:
+            return
+        image = environment.image
+        base, digest = (image.base, image.digest) if image else (None, None)
+        dossier = await asyncio.to_thread(self.dossiers.make, lock, base, digest)
+        sbom, provenance = await asyncio.gather(
+            self.keep_blob(dossier.sbom, "application/vnd.cyclonedx+json"),
+            self.keep_blob(dossier.provenance, "application/vnd.in-toto+json"),
+        )
+        wheels = self.dossiers.wheels(lock, reused)
+        await self.environments.document(environment.digest, wheels, sbom, provenance)
 
     @contextlib.asynccontextmanager
     async def _turn(self, lock: Lock, report: Report) -> AsyncIterator[None]:

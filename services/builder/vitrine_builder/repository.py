@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from vitrine_builder.failures import BuildFailure
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.materialise import Materialised
 from vitrine_common.clock import after, utcnow
-from vitrine_common.documents import LONG_AGO, Build, BuildProblem, Environment
+from vitrine_common.documents import LONG_AGO, Build, BuildProblem, Environment, EnvironmentWheel
 from vitrine_common.errors import Conflict
 from vitrine_common.leases import WorkQueue
 from vitrine_common.messages import BuildFailed, BuildSucceeded
@@ -113,8 +113,11 @@ class Environments:
         """Let another builder have it; nothing happens when one has it already."""
         await self._collection.update({"_id": digest, "lease_token": token}, _NO_LEASE)
 
-    async def record(self, environment: Materialised, lock: Lock, target: Target) -> None:
-        """Write down that an environment exists, and what its image is; the first time it was so is kept."""
+    async def record(self, environment: Materialised, lock: Lock, target: Target) -> bool:
+        """Write down that an environment exists, and what its image is; the first time it was so is kept.
+
+        Return whether its documents are there already, which tell of the same image.
+        """
         ready = {"ready_at": utcnow(), "size_bytes": environment.size}
         document = await self._collection.find_one({"_id": environment.digest})
         image = _image(environment)
@@ -125,6 +128,19 @@ class Environments:
             await self._collection.update({"_id": environment.digest, "ready_at": None}, {**ready, **image})
         elif image and document.image_digest != image["image_digest"]:
             await self._collection.update({"_id": environment.digest}, image)
+        else:
+            return document.sbom_digest is not None
+        return False
+
+    async def document(
+        self, digest: str, wheels: Sequence[EnvironmentWheel], sbom: str, provenance: str
+    ) -> None:
+        """Write down an environment's wheels and documents; which wheels were there before is told once."""
+        told: dict[str, Any] = {"sbom_digest": sbom, "provenance_digest": provenance}
+        known = await self._collection.find_one({"_id": digest})
+        if known is None or not known.wheels:
+            told["wheels"] = list(wheels)
+        await self._collection.update({"_id": digest}, told)
 
     def _expiry(self) -> datetime:
         return after(self.lease_seconds)

@@ -1,9 +1,19 @@
 """Every stored document, by the service that writes it."""
 
-from vitrine_common.documents.account import ApiToken, Invite, Role, Scope, Session, User
+from vitrine_common.documents.account import (
+    AccountTicket,
+    ApiToken,
+    Collaborator,
+    Invite,
+    KnownDevice,
+    Role,
+    Scope,
+    Session,
+    User,
+)
 from vitrine_common.documents.audit import AuditEntry
 from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
-from vitrine_common.documents.build import Build, Environment, EnvironmentLayer
+from vitrine_common.documents.build import Build, Environment, EnvironmentLayer, EnvironmentWheel
 from vitrine_common.documents.claim import CheckDataset, ClaimCheck, ClaimCheckRequest, OwnInput, Repeat
 from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
@@ -21,6 +31,9 @@ COLLECTIONS: tuple[type[Document], ...] = (
     Session,
     ApiToken,
     Invite,
+    Collaborator,
+    AccountTicket,
+    KnownDevice,
     AuditEntry,
     Model,
     Version,
@@ -56,6 +69,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
 __all__ = [
     "COLLECTIONS",
     "LONG_AGO",
+    "AccountTicket",
     "ApiToken",
     "AuditEntry",
     "BlobGrant",
@@ -65,15 +79,18 @@ __all__ = [
     "Checkpoint",
     "ClaimCheck",
     "ClaimCheckRequest",
+    "Collaborator",
     "Conditions",
     "Dataset",
     "DatasetVersion",
     "Document",
     "Environment",
     "EnvironmentLayer",
+    "EnvironmentWheel",
     "Index",
     "InputSummary",
     "Invite",
+    "KnownDevice",
     "Leased",
     "Lineage",
     "LinkAttempts",

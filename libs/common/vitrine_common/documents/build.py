@@ -50,12 +50,30 @@ class EnvironmentLayer(BaseModel):
     reused: bool = False
 
 
+class EnvironmentWheel(BaseModel):
+    """One wheel of an environment, unpacked and compiled once for all that name it.
+
+    Attributes:
+        digest: names what was made of the wheel on this platform, by this interpreter.
+        size_bytes: of its files, bytecode included.
+        reused: it existed before the build that made this environment.
+    """
+
+    name: str
+    version: str
+    digest: str
+    size_bytes: int
+    reused: bool = False
+
+
 class Environment(Leased):
     """An environment that exists; `_id` is its digest. `lock` is the requirements text with hashes.
 
     `image_digest` (of the OCI config, so the image's id), `base_digest` and `layers` are there once an
     image was assembled; they are written with `ready_at`, or when a later build asks for the image.
     `system` are its Debian packages as `name=version`, `system_digest` names the layer that holds them.
+    `sbom_digest` and `provenance_digest` name blobs: a CycloneDX document, and an in-toto statement that is
+    signed by whoever serves it. They and `wheels` are written after `ready_at`, and before a build succeeds.
     """
 
     COLLECTION: ClassVar[str] = "environments"
@@ -71,3 +89,6 @@ class Environment(Leased):
     layers: list[EnvironmentLayer] = []
     system_digest: str | None = None
     system: list[str] = []
+    wheels: list[EnvironmentWheel] = []
+    sbom_digest: str | None = None
+    provenance_digest: str | None = None

@@ -24,7 +24,7 @@ from vitrine_builder.lock import Lock, LockedPackage, Target, environment_digest
 from vitrine_builder.progress import Report, Step, silent
 from vitrine_builder.requirements import RequirementLine, Requirements, RequirementsError, bare_list
 from vitrine_builder.sdists import hooks, sandbox
-from vitrine_builder.sdists.memory import built_wheel, recall, remember, wheel_folder
+from vitrine_builder.sdists.memory import built_wheel, recall, remember, remember_origin, wheel_folder
 from vitrine_builder.sdists.sandbox import BuildSandboxes, SandboxFailure
 from vitrine_builder.sdists.wheel import BadWheelError, check_wheel
 from vitrine_builder.simple_index import IndexFile, SimpleIndexes
@@ -122,7 +122,7 @@ class _Build:
         built = await self._run("build", lock)
         if len(built) != 1:
             self._fail("its build did not give one wheel")
-        return await self._keep(built[0], digest, key)
+        return await self._keep(built[0], digest, key, lock)
 
     @property
     def _name(self) -> str:
@@ -177,7 +177,7 @@ class _Build:
         except SandboxFailure as failure:
             self._fail(failure.why, failure.log)
 
-    async def _keep(self, built: Path, digest: str, key: str) -> BuiltWheel:
+    async def _keep(self, built: Path, digest: str, key: str, lock: Lock) -> BuiltWheel:
         try:
             await asyncio.to_thread(
                 check_wheel, built, self.file.name, self.file.version, self.sdists.target, _MAX_UNPACKED
@@ -190,6 +190,7 @@ class _Build:
         remember(
             self.sdists.workspace, key, {"wheel": wheel, "filename": built.name, "source": f"sha256:{digest}"}
         )
+        remember_origin(self.sdists.workspace, wheel, environment_digest(lock, self.sdists.target))
         return self._built(wheel, digest, place / built.name)
 
     def _publish(self, built: Path, place: Path) -> None:

@@ -43,3 +43,18 @@ def remember(workspace: Workspace, key: str, value: dict[str, Any]) -> None:
     draft = place.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
     draft.write_text(json.dumps(value))
     draft.replace(place)
+
+
+def remember_origin(workspace: Workspace, wheel: str, environment: str) -> None:
+    """Keep in which environment a wheel was built."""
+    remember(workspace, _origin(wheel), {"environment": environment})
+
+
+def origin(workspace: Workspace, wheel: str) -> str | None:
+    """Return the digest of the environment in which the wheel `sha256:…` was built here, or None."""
+    kept = recall(workspace, _origin(wheel))
+    return str(kept["environment"]) if kept else None
+
+
+def _origin(wheel: str) -> str:
+    return f"origin-{wheel.removeprefix('sha256:')}"

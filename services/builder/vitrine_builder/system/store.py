@@ -178,6 +178,7 @@ class SystemStore:
                 "diff_id": diff_id,
                 "base": base.digest,
                 "packages": names,
+                "archives": {each.text: each.digest for each in packages},
                 "size": size,
             }
             (finished / "system.json").write_text(json.dumps(kept, indent=1))
