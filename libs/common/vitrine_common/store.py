@@ -38,6 +38,19 @@ def _translated() -> Iterator[None]:
         raise Invalid(f"this cannot be stored: {error}") from error
 
 
+def _filter(where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `where` as it is sent: equality in words.
+
+    To MongoDB both spellings are the same. The embedded server takes `{field: value}` to mean elements of
+    arrays as well, which reads the whole collection; `$eq` is served by an index. No document is looked for
+    by an array's element.
+    """
+    return {
+        name: {"$eq": value} if isinstance(value, str | int | float) and name[0] != "$" else value
+        for name, value in to_bson(where).items()
+    }
+
+
 class Collection(Generic[D]):
     """A collection of one document type, as one service sees it.
 
@@ -67,7 +80,7 @@ class Collection(Generic[D]):
     async def find_one(self, where: Mapping[str, Any], sort: Sequence[tuple[str, int]] = ()) -> D | None:
         """Return the first match in `sort` order, or None."""
         with _translated():
-            found = await self._raw.find_one(to_bson(where), sort=list(sort) or None)
+            found = await self._raw.find_one(_filter(where), sort=list(sort) or None)
         return None if found is None else self._document.model_validate(found)
 
     async def find(
@@ -79,7 +92,7 @@ class Collection(Generic[D]):
     ) -> list[D]:
         """Return up to `limit` matches in `sort` order (newest first unless told)."""
         with _translated():
-            cursor = self._raw.find(to_bson(where)).sort(list(sort)).skip(skip).limit(limit)
+            cursor = self._raw.find(_filter(where)).sort(list(sort)).skip(skip).limit(limit)
             return [self._document.model_validate(found) for found in await cursor.to_list(limit)]
 
     async def each(self, where: Mapping[str, Any], batch: int = 200) -> AsyncIterator[D]:
@@ -96,7 +109,7 @@ class Collection(Generic[D]):
     async def count(self, where: Mapping[str, Any]) -> int:
         """Return the number of matches."""
         with _translated():
-            return int(await self._raw.count_documents(to_bson(where)))
+            return int(await self._raw.count_documents(_filter(where)))
 
     async def aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Run an aggregation and return its rows."""
@@ -139,7 +152,7 @@ class Collection(Generic[D]):
             update["$inc"] = incremented
         with _translated():
             found = await self._raw.find_one_and_update(
-                to_bson(where),
+                to_bson(where) if upsert else _filter(where),
                 update,
                 sort=list(sort) or None,
                 upsert=upsert,
@@ -169,7 +182,7 @@ class Collection(Generic[D]):
         """Delete every match; return their number."""
         self._check_writer()
         with _translated():
-            return int((await self._raw.delete_many(to_bson(where))).deleted_count)
+            return int((await self._raw.delete_many(_filter(where))).deleted_count)
 
 
 class Database:
