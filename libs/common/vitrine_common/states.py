@@ -109,6 +109,24 @@ class ClaimState(StrEnum):
     EXPIRED = "expired"
 
 
+class VenueState(StrEnum):
+    """Where a venue stands: it collects and reviews, has told its decisions, or is over."""
+
+    OPEN = "open"
+    DECIDED = "decided"
+    CLOSED = "closed"
+
+
+class ProbeState(StrEnum):
+    """Where a check stands that a venue's chair asked for."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
 VERDICTS = (ClaimState.REPRODUCED, ClaimState.DIFFERS, ClaimState.FAILED)
 
 
@@ -231,4 +249,28 @@ CLAIM_CHECK = StateMachine(
         ClaimState.EXPIRED: frozenset(),
     },
     active=frozenset({ClaimState.RUNNING, ClaimState.SAVING}),
+)
+
+VENUE = StateMachine(
+    "venue",
+    VenueState.OPEN,
+    {
+        VenueState.OPEN: frozenset({VenueState.DECIDED, VenueState.CLOSED}),
+        VenueState.DECIDED: frozenset({VenueState.CLOSED}),
+        VenueState.CLOSED: frozenset(),
+    },
+    active=frozenset(),
+)
+
+PROBE = StateMachine(
+    "probe",
+    ProbeState.WAITING,
+    {
+        ProbeState.WAITING: frozenset({ProbeState.STARTING}),
+        ProbeState.STARTING: frozenset({ProbeState.WAITING, ProbeState.RUNNING, ProbeState.FAILED}),
+        ProbeState.RUNNING: frozenset({ProbeState.PASSED, ProbeState.FAILED}),
+        ProbeState.PASSED: frozenset(),
+        ProbeState.FAILED: frozenset(),
+    },
+    active=frozenset({ProbeState.STARTING}),
 )

@@ -24,6 +24,14 @@ from vitrine_common.documents.receipt import Receipt, SigningKey
 from vitrine_common.documents.run import Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
+from vitrine_common.documents.venue import (
+    ChecklistItem,
+    Venue,
+    VenueProbe,
+    VenueReview,
+    VenueReviewer,
+    VenueSubmission,
+)
 from vitrine_common.documents.webhook import Webhook, WebhookDelivery
 
 COLLECTIONS: tuple[type[Document], ...] = (
@@ -64,6 +72,11 @@ COLLECTIONS: tuple[type[Document], ...] = (
     ScoringRecord,
     Receipt,
     SigningKey,
+    Venue,
+    VenueSubmission,
+    VenueReviewer,
+    VenueReview,
+    VenueProbe,
 )
 
 __all__ = [
@@ -77,6 +90,7 @@ __all__ = [
     "BuildProblem",
     "CheckDataset",
     "Checkpoint",
+    "ChecklistItem",
     "ClaimCheck",
     "ClaimCheckRequest",
     "Collaborator",
@@ -120,6 +134,11 @@ __all__ = [
     "Trial",
     "Upload",
     "User",
+    "Venue",
+    "VenueProbe",
+    "VenueReview",
+    "VenueReviewer",
+    "VenueSubmission",
     "Version",
     "Webhook",
     "WebhookDelivery",

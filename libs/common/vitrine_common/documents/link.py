@@ -43,6 +43,8 @@ class ShareLink(Document):
     label: str = ""
     recipient: str = ""
     """For whom it was made, in the owner's words; never told to holders."""
+    venue_id: str = ""
+    """The venue that it belongs to, which then is its `owner_id` as well: no account manages it."""
     group_id: str = ""
     """Links that were made together, one for each recipient."""
     access: Access = "link"
