@@ -9,6 +9,7 @@ from typing import Any
 
 from vitrine_api import views
 from vitrine_api.blindness import example_name
+from vitrine_api.run_inputs import SentExample
 from vitrine_common.bundle import Manifest
 from vitrine_common.errors import Problem
 from vitrine_common.spec import (
@@ -21,6 +22,9 @@ from vitrine_common.spec import (
     Spec,
     TextInput,
 )
+
+_SOUNDS = frozenset({".wav", ".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".aac", ".webm"})
+_TABLES = frozenset({".csv", ".tsv", "text/csv", "text/tab-separated-values"})
 
 
 def run_fields(
@@ -60,16 +64,32 @@ def _field(
     }
     match item:
         case ImageInput() | FileInput():
-            kind = views.ImageField if isinstance(item, ImageInput) else views.FileField
-            return kind(
+            return _file_kind(item)(
                 **common,
                 accept=tuple(item.accept),
                 max_bytes=item.max_bytes,
                 examples=_file_examples(item, manifest, examples_url),
+                chosen=_chosen(item, sent),
             )
     value = as_text(item.default if sent is None else sent)
     examples = tuple(views.ValueExample(label=as_text(one), value=as_text(one)) for one in item.examples)
     return _value_field(item, {**common, "value": value, "examples": examples})
+
+
+def _file_kind(item: ImageInput | FileInput) -> type[views.FileField]:
+    """Return how a file is asked for: sounds and tables are those inputs that take nothing else."""
+    if isinstance(item, ImageInput):
+        return views.ImageField
+    if item.accept and all(one.startswith("audio/") or one.lower() in _SOUNDS for one in item.accept):
+        return views.AudioField
+    if item.accept and all(one.lower() in _TABLES for one in item.accept):
+        return views.TableField
+    return views.FileField
+
+
+def _chosen(item: ImageInput | FileInput, sent: Any) -> int | None:
+    path = sent.path if isinstance(sent, SentExample) else None
+    return item.examples.index(path) if path in item.examples else None
 
 
 def _value_field(

@@ -30,6 +30,8 @@ router = APIRouter(prefix="/s/{token}", include_in_schema=False)
 frames = APIRouter(prefix="/e/{token}", include_in_schema=False)
 """The same pages by an address that holds the visitor's secret."""
 
+DEVICES = "camera=(self), microphone=(self), geolocation=(), payment=(), usb=()"
+
 
 @router.get("")
 @frames.get("")
@@ -38,7 +40,13 @@ async def showcase(shown: Shown) -> Response:
     """Show the model: form, result, card, this visitor's runs."""
     if shown.is_new:
         await shown.visit.services.links.opened(shown.visitor)
-    return shown.answer(shown.visit.page(await _showcase(shown)))
+    return shown.answer(_with_devices(shown.visit.page(await _showcase(shown))))
+
+
+def _with_devices(response: Response) -> Response:
+    """Let the form ask for the camera and the microphone; no other page may."""
+    response.headers["Permissions-Policy"] = DEVICES
+    return response
 
 
 async def _showcase(
@@ -91,16 +99,20 @@ async def start(shown: Shown, request: Request) -> Response:
         except Invalid as error:
             if visit.by_script:
                 raise
-            page = await _showcase(shown, _texts(values), error.problems, error.message)
-            return shown.answer(visit.page(page, error.status))
+            page = await _showcase(shown, _kept(values), error.problems, error.message)
+            return shown.answer(_with_devices(visit.page(page, error.status)))
     if not visit.by_script:
         return shown.answer(see(f"{shown.place}/runs/{record.request.id}"))
     return shown.answer(visit.page(await _panel(shown, record)))
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    kept = {name: value for name, value in values.items() if not isinstance(value, SentFile | SentExample)}
-    return {name: as_text(value) for name, value in kept.items()}
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a form that was refused shows again: all but files, which no page can fill in."""
+    return {
+        name: value if isinstance(value, SentExample) else as_text(value)
+        for name, value in values.items()
+        if not isinstance(value, SentFile)
+    }
 
 
 async def _panel(shown: Showing, record: RunRecord) -> views.RunPanel:

@@ -23,6 +23,7 @@ from vitrine_api.views.claims import (
 from vitrine_api.views.errors import ErrorNotice, ErrorPage
 from vitrine_api.views.fields import (
     AnyField,
+    AudioField,
     ChoiceField,
     FileExample,
     FileField,
@@ -30,6 +31,7 @@ from vitrine_api.views.fields import (
     InputField,
     JsonField,
     NumberField,
+    TableField,
     TextField,
     ValueExample,
 )
@@ -88,6 +90,7 @@ __all__ = [
     "Account",
     "AnyField",
     "AnyOutput",
+    "AudioField",
     "BuildProgress",
     "BuildView",
     "CheckPage",
@@ -163,6 +166,7 @@ __all__ = [
     "Share",
     "Showcase",
     "Signup",
+    "TableField",
     "TextField",
     "TextOutput",
     "TokenRow",

@@ -138,6 +138,20 @@ class ImageField(FileField):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AudioField(FileField):
+    """A sound: dropped, picked, pasted or recorded, with its wave to play."""
+
+    kind: ClassVar[str] = "audio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableField(FileField):
+    """A table as CSV or TSV: dropped, picked or pasted, with its first rows."""
+
+    kind: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True, kw_only=True)
 class JsonField(InputField):
     """A JSON value as text."""
 
@@ -148,4 +162,6 @@ class JsonField(InputField):
     examples: tuple[ValueExample, ...] = ()
 
 
-AnyField = TextField | NumberField | ChoiceField | FileField | ImageField | JsonField
+AnyField = (
+    TextField | NumberField | ChoiceField | FileField | ImageField | AudioField | TableField | JsonField
+)
