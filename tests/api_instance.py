@@ -149,6 +149,7 @@ class Instance:
             owner_id=request.owner_id,
             link_id=request.link_id,
             visitor_id=request.visitor_id,
+            blind=request.blind,
             state=RunState.SUCCEEDED,
             outputs=outputs or [],
             started_at=utcnow(),

@@ -111,7 +111,7 @@ class Versions:
             owner_id=model.owner_id,
             owner=model.owner,
             model=model.name,
-            number=await self._bundles.next_number(model, bundle.spec.description or ""),
+            number=await self._bundles.next_number(model, bundle.spec.description or "", version_id),
             digest=digest,
             spec=bundle.manifest.spec,
             file_count=len(bundle.manifest.files),

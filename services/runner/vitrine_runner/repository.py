@@ -176,6 +176,7 @@ def _new_run(request: RunRequest) -> Run:
         owner_id=request.owner_id,
         link_id=request.link_id,
         visitor_id=request.visitor_id,
+        blind=request.blind,
     )
 
 

@@ -28,7 +28,8 @@ class ShareLink(Document):
     WRITER: ClassVar[str] = "api"
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("token_hash", 1),), unique=True),
-        Index(keys=(("owner_id", 1),)),
+        Index(keys=(("owner_id", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("expires_at", 1))),
         Index(keys=(("version_id", 1),)),
         Index(keys=(("access", 1), ("created_at", -1))),
         Index(keys=(("group_id", 1),)),

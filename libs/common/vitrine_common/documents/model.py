@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from vitrine_common.clock import utcnow
 from vitrine_common.documents.base import Document, Index
 from vitrine_common.states import VersionState
 
@@ -16,13 +17,21 @@ class Model(Document):
 
     COLLECTION: ClassVar[str] = "models"
     WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("owner_id", 1), ("name", 1)), unique=True),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("owner_id", 1), ("name", 1)), unique=True),
+        Index(keys=(("owner_id", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("updated_at", -1))),
+    )
 
     owner_id: str
     owner: str
     name: str
     description: str = ""
     last_number: int = 0
+    updated_at: datetime = Field(default_factory=utcnow)
+    """When its newest version was made."""
+    newest_id: str = ""
+    """Of that version, so that lists find it at once; a version that was refused after all is not there."""
 
 
 class Lineage(BaseModel):
@@ -54,6 +63,8 @@ class Version(Document):
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("model_id", 1), ("digest", 1)), unique=True),
         Index(keys=(("model_id", 1), ("number", 1)), unique=True),
+        Index(keys=(("model_id", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("state", 1), ("created_at", -1))),
         Index(keys=(("build_id", 1),)),
         Index(keys=(("digest", 1),)),
     )

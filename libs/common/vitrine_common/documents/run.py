@@ -23,6 +23,7 @@ class RunRequest(Document):
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("version_id", 1), ("created_at", -1))),
         Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
+        Index(keys=(("link_id", 1), ("created_at", -1))),
         Index(keys=(("owner_id", 1), ("created_at", -1))),
         Index(keys=(("expires_at", 1),)),
     )
@@ -87,9 +88,9 @@ class Run(WorkDocument):
     COLLECTION: ClassVar[str] = "runs"
     WRITER: ClassVar[str] = "runner"
     INDEXES: ClassVar[tuple[Index, ...]] = (
-        Index(keys=(("version_id", 1), ("created_at", -1))),
-        Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
-        Index(keys=(("owner_id", 1), ("created_at", -1))),
+        Index(keys=(("version_id", 1), ("state", 1), ("created_at", -1))),
+        Index(keys=(("link_id", 1), ("state", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("state", 1), ("created_at", -1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),
     )
 
@@ -98,6 +99,8 @@ class Run(WorkDocument):
     owner_id: str
     link_id: str | None = None
     visitor_id: str | None = None
+    blind: bool = False
+    """As the request's."""
     state: RunState = RunState.QUEUED
     reason: Reason | None = None
     message: str = ""

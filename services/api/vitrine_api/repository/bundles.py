@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from vitrine_api.repository.paging import Where, by_ids
+from vitrine_api.repository.paging import Page, Where, by_ids, page_of
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import BlobGrant, Build, BuildProblem, Environment, Model, Upload, User, Version
 from vitrine_common.errors import Conflict
@@ -13,6 +14,8 @@ from vitrine_common.ids import new_id
 from vitrine_common.messages import Message
 from vitrine_common.states import VERSION, VersionState
 from vitrine_common.store import Database
+
+Sort = Literal["updated", "created", "name"]
 
 
 class Bundles:
@@ -62,11 +65,41 @@ class Bundles:
                 raise
             return found
 
-    async def next_number(self, model: Model, description: str) -> int:
+    async def found(
+        self, owner_id: str, words: str, sort: Sort, limit: int, after: str | None
+    ) -> Page[Model]:
+        """Return the owner's models whose names contain `words`."""
+        where: dict[str, Any] = {"owner_id": owner_id}
+        named = {"$regex": re.escape(words.lower())} if words else {}
+        if sort != "name":
+            where |= {"name": named} if named else {}
+            return await page_of(self.models, where, limit, after, by=f"{sort}_at")
+        if after is not None:
+            named["$gt"] = after
+        where |= {"name": named} if named else {}
+        found = await self.models.find(where, (("name", 1),), limit + 1)
+        return Page(found[:limit], found[limit - 1].name if len(found) > limit else None)
+
+    async def newest_of(self, models: Iterable[Model]) -> dict[str, Version]:
+        """Return the newest version of each model by the model's id, in one query for nearly all."""
+        listed = list(models)
+        known = await self.versions_by_ids(model.newest_id for model in listed if model.newest_id)
+        found: dict[str, Version] = {}
+        for model in listed:
+            version = known.get(model.newest_id) or await self.latest(model.id)
+            if version is not None:
+                found[model.id] = version
+        return found
+
+    async def failed_builds(self, owner_id: str, limit: int) -> list[Version]:
+        """Return the owner's newest versions whose environment could not be made."""
+        where = {"owner_id": owner_id, "state": VersionState.BUILD_FAILED}
+        return await self.versions.find(where, limit=limit)
+
+    async def next_number(self, model: Model, description: str, version_id: str) -> int:
         """Return the number of the model's next version; no number is given twice."""
-        changed = await self.models.require(
-            {"_id": model.id}, {"description": description}, increments={"last_number": 1}
-        )
+        changes = {"description": description, "updated_at": utcnow(), "newest_id": version_id}
+        changed = await self.models.require({"_id": model.id}, changes, increments={"last_number": 1})
         return changed.last_number
 
     async def version(self, **where: Any) -> Version | None:

@@ -30,9 +30,15 @@ class Page(Generic[T]):
 
 
 async def page_of(
-    collection: Collection[D], where: Where, limit: int, after: str | None, *, newest_first: bool = True
+    collection: Collection[D],
+    where: Where,
+    limit: int,
+    after: str | None,
+    *,
+    newest_first: bool = True,
+    by: str = "created_at",
 ) -> Page[D]:
-    """Return up to `limit` documents by time of creation.
+    """Return up to `limit` documents in order of a time, which is that of their creation unless told.
 
     `after` is a page's `next`: the last time seen and how many documents of that very time were seen, so
     that an index on the time alone serves it. Raises Invalid for what is no cursor.
@@ -41,14 +47,14 @@ async def page_of(
     bounded, skip = dict(where), 0
     if after is not None:
         at, skip = _read_cursor(after)
-        bounded["created_at"] = {"$lte" if newest_first else "$gte": at}
-    order = (("created_at", -1 if newest_first else 1),)
+        bounded[by] = {"$lte" if newest_first else "$gte": at}
+    order = ((by, -1 if newest_first else 1),)
     found = await collection.find(bounded, order, limit + 1, skip)
     items = found[:limit]
     if len(found) <= limit:
         return Page(items, None)
-    last = _milliseconds(items[-1].created_at)
-    seen = sum(_milliseconds(item.created_at) == last for item in items)
+    last = _milliseconds(getattr(items[-1], by))
+    seen = sum(_milliseconds(getattr(item, by)) == last for item in items)
     if after is not None and last == at:
         seen += skip
     return Page(items, f"{last}.{seen}")

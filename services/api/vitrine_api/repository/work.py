@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from vitrine_api.repository.paging import by_ids
+from vitrine_api.repository.paging import Page, Where, by_ids, page_of
 from vitrine_common.documents import (
     Checkpoint,
     MetricPoint,
@@ -15,6 +16,7 @@ from vitrine_common.documents import (
     TrainRequest,
     Trial,
 )
+from vitrine_common.states import RunState
 from vitrine_common.store import Database
 
 
@@ -32,6 +34,21 @@ class Runs:
     async def runs(self, ids: Iterable[str]) -> dict[str, Run]:
         """Return runs by id."""
         return await by_ids(self._runs, ids)
+
+    async def page_in(self, where: Where, limit: int, after: str | None) -> Page[Run]:
+        """Return what became of requests, newest first, whatever index serves `where`."""
+        return await page_of(self._runs, where, limit, after)
+
+    async def count(self, owner_id: str, since: datetime, until: datetime) -> int:
+        """Return how many runs of the owner's versions were asked for, but those by blind links."""
+        where = {"owner_id": owner_id, "created_at": {"$gte": since, "$lt": until}, "blind": {"$ne": True}}
+        return await self.requests.count(where)
+
+    async def count_failed(self, owner_id: str, since: datetime, until: datetime) -> int:
+        """Return how many of them failed."""
+        between = {"$gte": since, "$lt": until}
+        where = {"owner_id": owner_id, "state": RunState.FAILED, "created_at": between}
+        return await self._runs.count({**where, "blind": {"$ne": True}})
 
     async def recent_of_link(self, link_id: str) -> list[RunRequest]:
         """Return the link's requests that may still wait or work, newest first."""
