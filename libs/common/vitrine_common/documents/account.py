@@ -30,6 +30,10 @@ class User(Document):
     password_hash: str
     operator: bool = False
     roles: list[Role] = Field(default_factory=list)
+    max_storage_bytes: int | None = None
+    """The account's own quotas, where an operator gave it other ones than the instance's."""
+    max_runs_per_day: int | None = None
+    max_build_seconds_per_day: int | None = None
 
 
 class Session(Document):
@@ -37,10 +41,15 @@ class Session(Document):
 
     COLLECTION: ClassVar[str] = "sessions"
     WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("expires_at", 1),)),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("expires_at", 1),)),
+        Index(keys=(("user_id", 1),)),
+    )
 
     user_id: str
     expires_at: datetime
+    label: str = ""
+    """The browser and system that it was opened with."""
 
 
 class ApiToken(Document):
@@ -62,14 +71,73 @@ class ApiToken(Document):
 
 
 class Invite(Document):
-    """The right to make one account; only the code's SHA-256 is kept."""
+    """The right to make one account, or to work on a model; only the code's SHA-256 is kept."""
 
     COLLECTION: ClassVar[str] = "invites"
     WRITER: ClassVar[str] = "api"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("code_hash", 1),), unique=True),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("code_hash", 1),), unique=True),
+        Index(keys=(("invited_by", 1), ("created_at", -1))),
+    )
 
     code_hash: str
     email: str | None = None
     invited_by: str
     expires_at: datetime
     used_by: str | None = None
+    model_id: str = ""
+    """The model that whoever takes the invite may work on; empty for an invite to the instance."""
+    model: str = ""
+    """`owner/name` of that model."""
+    roles: list[Role] = Field(default_factory=list)
+    """Roles of the account that is made with it."""
+
+
+class Collaborator(Document):
+    """An account that works on somebody else's model. `_id` is `<model id>:<user id>`."""
+
+    COLLECTION: ClassVar[str] = "collaborators"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("user_id", 1),)),
+        Index(keys=(("model_id", 1),)),
+    )
+
+    model_id: str
+    model: str
+    """`owner/name`."""
+    owner_id: str
+    user_id: str
+    name: str
+    """The collaborator's user name."""
+
+
+class AccountTicket(Document):
+    """A mailed right to set a new password or to confirm an address. `_id` is its secret's SHA-256."""
+
+    COLLECTION: ClassVar[str] = "account_tickets"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("user_id", 1),)),
+        Index(keys=(("expires_at", 1),)),
+    )
+
+    user_id: str
+    purpose: Literal["password", "email"]
+    email: str = ""
+    """The address that is confirmed."""
+    expires_at: datetime
+
+
+class KnownDevice(Document):
+    """A browser that somebody logged in with before. `_id` is the SHA-256 of its cookie and the account."""
+
+    COLLECTION: ClassVar[str] = "known_devices"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("user_id", 1),)),
+        Index(keys=(("expires_at", 1),)),
+    )
+
+    user_id: str
+    expires_at: datetime
