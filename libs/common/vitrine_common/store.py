@@ -95,6 +95,23 @@ class Collection(Generic[D]):
             cursor = self._raw.find(_filter(where)).sort(list(sort)).skip(skip).limit(limit)
             return [self._document.model_validate(found) for found in await cursor.to_list(limit)]
 
+    async def values(
+        self,
+        where: Mapping[str, Any],
+        fields: Sequence[str],
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+        skip: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        """Return `fields` of up to `limit` matches as stored: times in milliseconds, None where absent.
+
+        For sums over many documents, where reading each whole would take most of the time.
+        """
+        with _translated():
+            cursor = self._raw.find(to_bson(where), dict.fromkeys(fields, 1)).sort(list(sort))
+            cursor = cursor.skip(skip).limit(limit)
+            return [tuple(found.get(name) for name in fields) for found in await cursor.to_list(limit)]
+
     async def each(self, where: Mapping[str, Any], batch: int = 200) -> AsyncIterator[D]:
         """Yield every match in order of id, a batch at a time, whatever their number."""
         last: dict[str, Any] = {}
