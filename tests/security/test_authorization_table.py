@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from api_instance import FILES, PNG, Account, Instance, api, events_of, manifest
 from claims_on_api import SECRET, finish_check, push_dataset
+from environment_samples import version_with
 from vitrine_api.app import routed
 from vitrine_api.credentials import form_token
 from vitrine_api.dependencies import SESSION_COOKIE
@@ -97,9 +98,38 @@ TABLE: dict[str, Row] = {
     f"GET {A}/tokens": account(),
     f"POST {A}/tokens": account(201, json={"label": "another"}),
     f"DELETE {A}/tokens/{{token_id}}": owner(204),
-    f"GET {A}/invites": operator(),
+    f"GET {A}/invites": account(),
     f"POST {A}/invites": operator(json={}),
-    f"DELETE {A}/invites/{{invite_id}}": operator(),
+    f"DELETE {A}/invites/{{invite_id}}": owner(404),
+    f"POST {A}/invites/accept": account(410, json={"code": "of nobody"}),
+    f"POST {A}/password-resets": Row((202,) * 5, json={"email": "nobody@example.org"}),
+    f"POST {A}/password-resets/{{ticket}}": Row((410,) * 5, json={"password": "long enough it is"}),
+    f"PUT {A}/account/password": account(422, json={"current": "wrong", "password": "long enough it is"}),
+    f"POST {A}/account/email": account(422, json={"email": "no address", "password": "wrong"}),
+    f"GET {A}/account/sessions": account(),
+    f"DELETE {A}/account/sessions/{{session_id}}": account(404),
+    f"GET {A}/collaborations": account(),
+    f"GET {A}/models/{{owner}}/{{name}}/collaborators": owner(),
+    f"POST {A}/models/{{owner}}/{{name}}/collaborators": owner(201, json={}),
+    f"DELETE {A}/models/{{owner}}/{{name}}/collaborators/{{user}}": owner(404),
+    f"GET {A}/users/{{user}}/roles": operator(),
+    f"PUT {A}/users/{{user}}/roles": operator(json={"roles": ["chair"]}),
+    f"PUT {A}/users/{{user}}/quotas": operator(json={"max_runs_per_day": 1}),
+    "GET /reset": everybody(),
+    "POST /reset": Row((200,) * 5, form={"email": "nobody@example.org"}),
+    "GET /reset/{ticket}": Row((410,) * 5),
+    "POST /reset/{ticket}": Row((410,) * 5, form={"password": "long enough it is"}),
+    "POST /settings/password": form(422, current="wrong", password="long enough it is"),
+    "POST /settings/email": form(422, email="no address", password="wrong"),
+    "GET /settings/email/{ticket}": everybody(),
+    "POST /settings/email/{ticket}": Row((410,) * 5, form={}),
+    "POST /settings/sessions/{session_id}/end": form(404),
+    "POST /settings/invites/{invite_id}/withdraw": form(404),
+    "GET /join": Row((410,) * 5),
+    "POST /join": form(410, invite="of nobody"),
+    "GET /models/{owner}/{name}/collaborators": page(),
+    "POST /models/{owner}/{name}/collaborators": form(201, other=404),
+    "POST /models/{owner}/{name}/collaborators/{user}/remove": form(404),
     f"POST {A}/accounts": Row(
         (410,) * 5, json={"code": "x", "email": "a@b.org", "name": "a", "password": "long enough it is"}
     ),
@@ -126,6 +156,15 @@ TABLE: dict[str, Row] = {
     f"POST {A}/runs/{{run_id}}/cancel": owner(202),
     f"GET {A}/runs/{{run_id}}/receipt": owner(),
     f"GET {A}{V}/export": owner(),
+    f"GET {A}{V}/environment": owner(),
+    f"GET {A}{V}/environment/diff": owner(),
+    f"GET {A}{V}/environment/export": owner(),
+    f"GET {A}{V}/environment/sbom": owner(),
+    f"GET {A}{V}/environment/provenance": owner(),
+    f"GET {A}/links/{{token}}/environment": holder(),
+    f"GET {A}/links/{{token}}/environment/export": holder(),
+    f"GET {A}/links/{{token}}/environment/sbom": holder(),
+    f"GET {A}/links/{{token}}/environment/provenance": holder(),
     f"POST {A}/receipts/verify": Row((200,) * 5, json={}),
     "GET /.well-known/vitrine-keys.json": everybody(),
     f"GET {A}/links/{{link_id}}/opening": owner(),
@@ -222,6 +261,9 @@ TABLE: dict[str, Row] = {
     "GET /models/{owner}/{name}": page(),
     "GET /models/{owner}/{name}/versions/{version}": page(),
     "GET /models/{owner}/{name}/versions/{version}/export": page(),
+    "GET /models/{owner}/{name}/versions/{version}/environment": page(),
+    "GET /models/{owner}/{name}/versions/{version}/sbom": page(),
+    "GET /models/{owner}/{name}/versions/{version}/provenance": page(),
     "GET /verify": everybody(),
     "POST /verify": Row((422,) * 5, form={}),
     "GET /runs/{run_id}/receipt": page(),
@@ -284,7 +326,7 @@ WHO = ("anonymous", "other", "owner", "holder", "revoked")
 async def world(api: Instance) -> dict[str, Any]:
     """What the owner has: a version, runs, links, a training."""
     owner_, other = await api.account(), await api.account()
-    version = await api.ready(owner_, name="guarded")
+    version = await version_with(api, owner_, {"six": "1.17.0"}, name="guarded")
     owner_run = await _finished_run(api, owner_, version)
     link = await owner_.share(version["reference"], embed=["*"])
     revoked = await owner_.share(version["reference"], embed=["*"])
@@ -311,6 +353,9 @@ async def world(api: Instance) -> dict[str, Any]:
             "trial_id": trial,
             "check_id": claims["check"],
             "index": "0",
+            "ticket": "of-nobody",
+            "session_id": "of-nobody",
+            "user": "nobody-here",
         },
         "ids": [
             version["id"],
@@ -490,7 +535,7 @@ async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str
     path = template
     for name, value in params.items():
         path = path.replace("{" + name + "}", value)
-    return path
+    return f"{path}?to={world['version']['reference']}" if template.endswith("/environment/diff") else path
 
 
 async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import httpx
 from vitrine import push as pushing
 from vitrine.claims import Claims
 from vitrine.config import Config, config_dir, load_config
+from vitrine.environments import Environments
 from vitrine.push import PushWatch
 from vitrine.receipts import Receipts
 from vitrine.references import LinkAddress, Reference, parse_link, parse_reference
@@ -75,6 +76,7 @@ class Client:
         self._journal = journal or config_dir() / "uploads"
         self.runs_of_account = Runs(self._transport, "/runs")
         self.receipts = Receipts(self._transport)
+        self.environments = Environments(self._transport)
         self.news = News(self._transport)
 
     def __enter__(self) -> Self:

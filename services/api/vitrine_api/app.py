@@ -27,6 +27,7 @@ from vitrine_api.routes import (
     datasets,
     exports,
     link_holders,
+    environments,
     links,
     monitor,
     notifications,
@@ -75,6 +76,7 @@ PAGE_ROUTERS = (
 API_ROUTERS = (
     accounts.router,
     blobs.router,
+    environments.pages,
     versions.router,
     runs.router,
     datasets.router,
@@ -86,6 +88,7 @@ API_ROUTERS = (
     receipts.router,
     notifications.router,
     webhooks.router,
+    environments.router,
     exports.router,
     status.router,
 )

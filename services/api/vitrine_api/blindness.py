@@ -57,6 +57,11 @@ def shows_history(link: ShareLink) -> bool:
     return not link.blind
 
 
+def shows_environment(link: ShareLink) -> bool:
+    """Say whether the holder may see packages and layers: a lock is rare enough to recognise a model by."""
+    return not link.blind
+
+
 def digest(link: ShareLink | None, domain: Domain, raw: str) -> str:
     """Return a digest as the holder sees it: for a blind link, a commitment that only its key opens.
 

@@ -16,6 +16,9 @@ from vitrine_api.claims.checks import Checks
 from vitrine_api.claims.datasets import Datasets
 from vitrine_api.claims.repository import Checks as CheckRepository
 from vitrine_api.claims.repository import Datasets as DatasetRepository
+from vitrine_api.collaborators import Collaborators
+from vitrine_api.dashboard import Dashboard
+from vitrine_api.environments import Environments
 from vitrine_api.health import Health
 from vitrine_api.invites import Invites
 from vitrine_api.link_doors import Doors
@@ -70,6 +73,7 @@ class Services:
     runs: Runs
     links: Links
     doors: Doors
+    environments: Environments
     blind_texts: BlindTexts
     link_use: BlindUse
     training: Training
@@ -152,7 +156,17 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         repository=repository,
         hub=hub,
         audit_log=AuditLog(repository.accounts),
-        registry=Registry(repository.accounts, passwords),
+        dashboard=Dashboard(repository, use),
+        registry=Registry(
+            repository.accounts,
+            passwords,
+            collaborators,
+            signup=settings.signup,
+            owners_may_invite=settings.owners_may_invite,
+        ),
+        credentials=Credentials(repository, passwords, mail, settings.base_url),
+        collaborators=collaborators,
+        roles=Roles(repository.accounts),
         sessions=Sessions(repository.accounts, settings.session_seconds),
         tokens=Tokens(repository.accounts),
         invites=Invites(repository.accounts),
@@ -166,6 +180,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         links=Links(
             repository,
             models,
+        environments=Environments(repository, blobs, signer),
             runs,
             doors,
             passwords,

@@ -1,4 +1,4 @@
-"""What the builder tells of the environments it makes: real wheels, stored documents, one build after another."""
+"""What the builder tells of the environments it makes: real wheels, stored documents, builds in a row."""
 
 from __future__ import annotations
 

@@ -14,12 +14,15 @@ from vitrine_api import blindness
 from vitrine_api.cards import card_of
 from vitrine_api.claims.describing import CheckOut, ClaimOut
 from vitrine_api.descriptions import link_view
+from vitrine_api.environment_files import files_of
+from vitrine_api.environments import Environments
 from vitrine_api.policy import Member, Principal, Visitor
+from vitrine_api.receipts import NoSigningKey
 from vitrine_api.receipts.repository import ReceiptRepository
 from vitrine_api.services import Services
 from vitrine_common.digests import sha256_bytes
 from vitrine_common.documents import Environment, Receipt, Version
-from vitrine_common.receipts.dsse import MEDIA_TYPE
+from vitrine_common.receipts.dsse import MEDIA_TYPE, PAYLOAD_TYPE
 
 FILES = "files/"
 MAX_RECEIPTS = 1000
@@ -95,7 +98,7 @@ async def contents_of(
     files: list[File | Stored] = [
         _interface(principal, version),
         *_card(await card_of(services, version)),
-        *([] if environment is None or (link and link.blind) else _environment(environment)),
+        *([] if environment is None or (link and link.blind) else await _environment(services, environment)),
         _json("claims.json", "Claims, and how their checks ended", _dumped(claims)),
         _json("checks.json", "Checks of claims", _dumped(checks)),
         *(_receipt(receipt) for receipt in receipts),
@@ -146,13 +149,38 @@ def _card(text: str) -> list[File]:
     return [File("README.md", text.encode(), "text/markdown", "Model card")] if text else []
 
 
-def _environment(environment: Environment) -> list[File]:
+async def _environment(services: Services, environment: Environment) -> list[File]:
     lock = File("environment/requirements.lock", environment.lock.encode(), "text/plain", "Locked packages")
     told = environment.model_dump(
         mode="json", include={"packages", "python", "size_bytes", "image_digest", "base_digest", "system"}
     )
     facts = {"digest": environment.id, **told}
-    return [lock, _json("environment/environment.json", "The environment", facts)]
+    return [
+        lock,
+        _json("environment/environment.json", "The environment", facts),
+        *(
+            File(f"environment/{name}", data, "text/plain", "To make the environment again")
+            for name, data in files_of(environment).items()
+        ),
+        *await _supply_chain(services.environments, environment),
+    ]
+
+
+async def _supply_chain(environments: Environments, environment: Environment) -> list[File]:
+    if environment.sbom_digest is None or environment.provenance_digest is None:
+        return []
+    name, media_type = "environment/provenance.intoto.json", MEDIA_TYPE
+    try:
+        provenance = await environments.provenance(environment)
+    except NoSigningKey:
+        provenance, media_type = await environments.statement(environment), PAYLOAD_TYPE
+    sbom = await environments.sbom(environment)
+    return [
+        File(
+            "environment/sbom.cdx.json", sbom, "application/vnd.cyclonedx+json", "What is in the environment"
+        ),
+        File(name, provenance, media_type, "Where the environment comes from"),
+    ]
 
 
 def _receipt(receipt: Receipt) -> File:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +9,10 @@ from vitrine_api import formats, views
 from vitrine_api.presenters.fields import as_text
 from vitrine_api.progress import Change
 from vitrine_common.bundle import Manifest
-from vitrine_common.documents import Build, Environment, Model, Version
+from vitrine_common.documents import Build, Model, Version
 from vitrine_common.spec import Input, Spec
 from vitrine_common.states import BuildState, VersionState
 
-_PACKAGE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 _BUILD_STATES = {
     VersionState.READY: "succeeded",
     VersionState.BUILD_FAILED: "failed",
@@ -147,18 +145,6 @@ def file_rows(manifest: Manifest) -> tuple[views.FileRow, ...]:
     """Return the files of the bundle."""
     return tuple(
         views.FileRow(path=entry.path, size=entry.size, digest=entry.digest) for entry in manifest.files
-    )
-
-
-def environment_summary(environment: Environment | None) -> views.EnvironmentSummary | None:
-    """Return the lock, where the environment has been made."""
-    if environment is None:
-        return None
-    packages = tuple(
-        views.Package(name=name, version=version) for name, version in _PACKAGE.findall(environment.lock)
-    )
-    return views.EnvironmentSummary(
-        digest=environment.id, python=environment.python, packages=packages, size=environment.size_bytes
     )
 
 

@@ -13,12 +13,12 @@ from vitrine_api import views
 from vitrine_api.cards import card_of
 from vitrine_api.models import Reference
 from vitrine_api.pages import Page, Visit, see
+from vitrine_api.presenters.environments import environment_summary
 from vitrine_api.policy import Action, allows
 from vitrine_api.presenters.links import link_rows
 from vitrine_api.presenters.models import (
     build_events,
     build_view,
-    environment_summary,
     facts,
     file_rows,
     interface_rows,
@@ -107,7 +107,7 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
     manifest = await services.models.manifest(found)
     runs = (await services.runs.page(who, _ROWS, None, found)).items
     bundles = services.repository.bundles
-    environment = await bundles.environment(found.environment_digest) if found.environment_digest else None
+    environment = await services.environments.find(found)
     build = await bundles.build(found.build_id) if found.build_id else None
     summary = await services.monitoring.summary(who, found)
     links = await _links_of(visit, {found.id})
@@ -129,7 +129,7 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
             outputs=interface_rows(spec.effective_outputs()),
             files=file_rows(manifest),
             build=build_view(found, build),
-            environment=environment_summary(environment),
+            environment=environment_summary(environment, version_url(found)),
             lineage=lineage_facts(found),
             claims=await owner_table(visit, found),
             monitor=monitor_summary(summary) if summary.runs else None,

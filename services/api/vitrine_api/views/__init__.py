@@ -37,15 +37,15 @@ from vitrine_api.views.fields import (
 )
 from vitrine_api.views.links import LinkForm, LinkPage, LinkRow, Links, NewLink, UseBucket, VersionOption
 from vitrine_api.views.models import (
+from vitrine_api.views.dashboard import AttentionRow, Dashboard, DayBar, RunChart
+from vitrine_api.views.environments import EnvironmentSummary, LayerRow, Package
     BuildProgress,
     BuildView,
-    EnvironmentSummary,
     FileRow,
     InterfaceRow,
     Model,
     ModelRow,
     Models,
-    Package,
     Version,
     VersionRow,
 )
@@ -164,6 +164,7 @@ __all__ = [
     "RunsPage",
     "Settings",
     "Share",
+    "LayerRow",
     "Showcase",
     "Signup",
     "TableField",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from vitrine_api.views.claims import ClaimsTable
+from vitrine_api.views.environments import EnvironmentSummary
 from vitrine_api.views.links import LinkRow
 from vitrine_api.views.monitoring import MonitorSummary
 from vitrine_api.views.page import Fact, View
@@ -132,26 +133,6 @@ class FileRow:
     path: str
     size: int
     digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Package:
-    """A locked package."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentSummary:
-    """The lock and what was made of it."""
-
-    digest: str
-    python: str
-    packages: tuple[Package, ...]
-    size: int | None = None
-    layers_made: int | None = None
-    layers_reused: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
