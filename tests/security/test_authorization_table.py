@@ -138,6 +138,7 @@ TABLE: dict[str, Row] = {
     f"PUT {A}/blobs": account(201),
     # Others have none of the bytes, and are told so for each file, whoever else has them.
     f"POST {A}/versions": owner(200, other=422, json="manifest"),
+    f"GET {A}/dashboard": account(),
     f"GET {A}/models": account(),
     f"GET {A}/models/{{owner}}/{{name}}": owner(),
     f"GET {A}/models/{{owner}}/{{name}}/versions": owner(),
@@ -257,7 +258,7 @@ TABLE: dict[str, Row] = {
     "POST /settings/tokens": form(201, name="new", expires_days="3"),
     "POST /settings/tokens/{token_id}/revoke": form(other=404),
     "POST /settings/invites": form(403),
-    "GET /models": Row((303,) * 5),
+    "GET /models": own_page(),
     "GET /models/{owner}/{name}": page(),
     "GET /models/{owner}/{name}/versions/{version}": page(),
     "GET /models/{owner}/{name}/versions/{version}/export": page(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from view_samples.boards import BOARD_SAMPLES
 from view_samples.claims import (
     CHECK,
     CHECK_CANCELLED,
@@ -58,6 +59,7 @@ PROBLEMS = (
 
 Sample = tuple[v.View, v.RequestContext]
 SAMPLES: dict[str, Sample] = {
+    **BOARD_SAMPLES,
     **LINK_SAMPLES,
     **NEWS_SAMPLES,
     **RECEIPT_SAMPLES,

@@ -24,15 +24,20 @@ from vitrine_api.routes import (
     accounts,
     blobs,
     claims,
+    collaborators,
+    credentials,
     datasets,
+    environments,
     exports,
     link_holders,
-    environments,
     links,
     monitor,
     notifications,
     pages_accounts,
     pages_claims,
+    pages_collaborators,
+    pages_credentials,
+    pages_dashboard,
     pages_doors,
     pages_links,
     pages_models,
@@ -60,6 +65,9 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 PAGE_ROUTERS = (
     pages_accounts.router,
+    pages_credentials.router,
+    pages_collaborators.router,
+    pages_dashboard.router,
     pages_models.router,
     pages_runs.router,
     pages_links.router,
@@ -68,6 +76,7 @@ PAGE_ROUTERS = (
     pages_notifications.router,
     pages_receipts.frames,
     exports.pages,
+    environments.pages,
     pages_claims.router,
     pages_showcase.router,
     pages_showcase.frames,
@@ -75,9 +84,11 @@ PAGE_ROUTERS = (
 )
 API_ROUTERS = (
     accounts.router,
+    credentials.router,
+    collaborators.router,
     blobs.router,
-    environments.pages,
     versions.router,
+    environments.router,
     runs.router,
     datasets.router,
     claims.router,
@@ -88,7 +99,6 @@ API_ROUTERS = (
     receipts.router,
     notifications.router,
     webhooks.router,
-    environments.router,
     exports.router,
     status.router,
 )
@@ -150,6 +160,7 @@ def _lifespan(services: Services) -> Lifespan:
             platform.background(services.mailing.write_forever(), "mail of notifications")
             platform.background(services.delivering.send_forever(), "webhooks")
             platform.background(services.watching.watch_forever(), "news")
+            platform.background(services.venues.probes.forever(), "checks of venues")
             yield
         finally:
             services.hub.close()

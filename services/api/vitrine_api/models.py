@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vitrine_api.policy import Action, Member, Principal, Relation, relation, require
-from vitrine_api.repository import Bundles, Page, page_of
+from vitrine_api.repository import MAX_PAGE, Bundles, Page, Sort, page_of
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import Manifest
 from vitrine_common.documents import Model, Version
@@ -50,6 +50,15 @@ class Models:
         """Return the member's models."""
         require(member, Action.SEE, None)
         return await page_of(self._bundles.models, {"owner_id": member.id}, limit, after)
+
+    async def found(
+        self, member: Member, words: str, sort: Sort, limit: int, after: str | None
+    ) -> Page[tuple[Model, Version | None]]:
+        """Return the member's models whose names contain `words`, each with its newest version."""
+        require(member, Action.SEE, None)
+        page = await self._bundles.found(member.id, words, sort, max(1, min(limit, MAX_PAGE)), after)
+        newest = await self._bundles.newest_of(page.items)
+        return Page([(model, newest.get(model.id)) for model in page.items], page.next)
 
     async def model(self, principal: Principal, owner: str, name: str) -> Model:
         """Return a model. Raises NotFound."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vitrine_api import audit, blindness
@@ -14,6 +14,7 @@ from vitrine_api.progress import Follower, Hub
 from vitrine_api.repository import Page, Repository, page_of
 from vitrine_api.run_inputs import RunInputs
 from vitrine_api.settings import ApiSettings
+from vitrine_api.waiting import Place, Waiting
 from vitrine_common.bus import Bus
 from vitrine_common.clock import after as time_after
 from vitrine_common.documents import Run, RunRequest, ShareLink, Version
@@ -23,6 +24,8 @@ from vitrine_common.messages import RunCancel, RunStart
 from vitrine_common.states import RUN, RunState, VersionState
 from vitrine_common.telemetry import inject
 
+_SCANS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -30,6 +33,8 @@ class RunRecord:
 
     request: RunRequest
     run: Run | None
+    place: Place | None = None
+    """Where it stands in the queue, where that was asked for."""
 
     @property
     def state(self) -> RunState:
@@ -52,6 +57,7 @@ class Runs:
         self._links = repository.links
         self._runs = repository.runs
         self._quota = Quota(repository.links)
+        self._waiting = Waiting(repository.runs)
         self._inputs = inputs
         self._bus = bus
         self._hub = hub
@@ -82,7 +88,7 @@ class Runs:
         raw = blindness.with_example_paths(visitor.link, version, raw)
         request = await self._request(version, raw, None)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
-        request.blind = visitor.link.blind
+        request.blind = visitor.link.blind or bool(visitor.link.venue_id)
         link = await self._quota.take(visitor.link)
         try:
             check_usable(link)
@@ -124,13 +130,56 @@ class Runs:
         require(principal, Action.SEE, request)
         return RunRecord(request, await self._runs.run(run_id))
 
-    async def page(
-        self, member: Member, limit: int, after: str | None, version: Version | None = None
+    async def placed(self, record: RunRecord) -> RunRecord:
+        """Return the record with its place in the queue, if it waits."""
+        if record.state is not RunState.QUEUED:
+            return record
+        return replace(record, place=await self._waiting.place(record.request))
+
+    async def page(  # noqa: PLR0917 - which list is wanted
+        self,
+        member: Member,
+        limit: int,
+        after: str | None,
+        version: Version | None = None,
+        link: ShareLink | None = None,
+        state: RunState | None = None,
     ) -> Page[RunRecord]:
-        """Return the runs of the member's versions, by links too, or those of one version."""
-        require(member, Action.SEE, version)
-        where: dict[str, Any] = {"owner_id": member.id} if version is None else {"version_id": version.id}
-        return await self._page({**where, "blind": {"$ne": True}}, limit, after)
+        """Return the runs of the member's versions, by links too: all, or of a version, a link, in a state.
+
+        Runs by blind links are in no such list.
+        """
+        require(member, Action.SEE, link or version)
+        where: dict[str, Any] = {"blind": {"$ne": True}}
+        if version is None and link is None:
+            where["owner_id"] = member.id
+        if version is not None:
+            where["version_id"] = version.id
+            if version.owner_id != member.id:
+                where["user_id"] = member.id
+        if link is not None:
+            where["link_id"] = link.id
+        if state is None:
+            return await self._page(where, limit, after)
+        if state is RunState.QUEUED or "user_id" in where:
+            return await self._page_of_scan(where, limit, after, state)
+        page = await self._runs.page_in({**where, "state": state}, limit, after)
+        requests = await self._runs.requests_by_ids(run.id for run in page.items)
+        records = [RunRecord(requests[run.id], run) for run in page.items if run.id in requests]
+        return Page([item for item in records if not item.request.blind], page.next)
+
+    async def _page_of_scan(
+        self, where: Mapping[str, Any], limit: int, after: str | None, state: RunState
+    ) -> Page[RunRecord]:
+        """Return what is found among the newest requests: those that wait have nothing to be found by."""
+        found: list[RunRecord] = []
+        for _ in range(_SCANS):
+            page = await self._page(where, limit - len(found), after)
+            found += [item for item in page.items if item.state is state]
+            after = page.next
+            if after is None or len(found) >= limit:
+                break
+        return Page(found, after)
 
     async def page_of_visitor(self, visitor: Visitor, limit: int, after: str | None) -> Page[RunRecord]:
         """Return this visitor's own runs."""
@@ -143,20 +192,24 @@ class Runs:
         runs = await self._runs.runs(request.id for request in page.items)
         return Page([RunRecord(request, runs.get(request.id)) for request in page.items], page.next)
 
-    def follow(self, principal: Principal, run_id: str) -> Follower[RunRecord]:
-        """Return a follower of a run; it ends with Gone when the link is revoked meanwhile."""
+    def follow(self, principal: Principal, run_id: str, *, with_place: bool = False) -> Follower[RunRecord]:
+        """Return a follower of a run; it ends with Gone when the link is revoked meanwhile.
+
+        With `with_place`, a new place in the queue is a change, too.
+        """
         link_ids = (principal.link.id,) if isinstance(principal, Visitor) else ()
 
         async def read() -> RunRecord:
             if isinstance(principal, Visitor):
                 check_usable(await self._links.links.get(principal.link.id))
-            return await self.get(principal, run_id)
+            record = await self.get(principal, run_id)
+            return await self.placed(record) if with_place else record
 
         return Follower(
             hub=self._hub,
             ids=(run_id, *link_ids),
             read=read,
-            mark=lambda record: record.state,
+            mark=lambda record: record.place.ahead if record.place else record.state,
             is_final=lambda record: record.final,
             recheck_seconds=self._settings.recheck_seconds,
         )

@@ -23,6 +23,7 @@ from vitrine_api.health import Health
 from vitrine_api.invites import Invites
 from vitrine_api.link_doors import Doors
 from vitrine_api.links import Links
+from vitrine_api.login_limits import LoginLimits
 from vitrine_api.mail import FolderMailer, SmtpMailer
 from vitrine_api.mail_outbox import MailOutbox
 from vitrine_api.models import Models
@@ -37,6 +38,8 @@ from vitrine_api.rates import RateLimit
 from vitrine_api.receipts import CatchUp, Receipts, Signer
 from vitrine_api.receipts.repository import ReceiptRepository
 from vitrine_api.repository import Repository
+from vitrine_api.resets import Credentials
+from vitrine_api.roles import Roles
 from vitrine_api.run_inputs import RunInputs
 from vitrine_api.runs import Runs
 from vitrine_api.sessions import Sessions
@@ -44,6 +47,7 @@ from vitrine_api.settings import ApiSettings
 from vitrine_api.tokens import Tokens
 from vitrine_api.training import Training
 from vitrine_api.uploads import Uploads
+from vitrine_api.venues.desk import VenueDesk, wire_venues
 from vitrine_api.versions import Versions
 from vitrine_api.webhooks import Delivering, Hooks, WebhookRepository
 from vitrine_common.documents import Version
@@ -64,16 +68,17 @@ class Services:
     hub: Hub
     registry: Registry
     audit_log: AuditLog
+    dashboard: Dashboard
     sessions: Sessions
     tokens: Tokens
     invites: Invites
     uploads: Uploads
     models: Models
+    environments: Environments
     versions: Versions
     runs: Runs
     links: Links
     doors: Doors
-    environments: Environments
     blind_texts: BlindTexts
     link_use: BlindUse
     training: Training
@@ -92,8 +97,12 @@ class Services:
     datasets: Datasets
     checks: Checks
     attesting: Attesting
+    venues: VenueDesk
     health: Health
-    logins: RateLimit
+    logins: LoginLimits
+    credentials: Credentials
+    collaborators: Collaborators
+    roles: Roles
     run_starts: RateLimit
     verifications: RateLimit
 
@@ -146,10 +155,22 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     notices = Notices(told, mailing, hook_documents, delivering, settings.base_url)
     delivering.on_switched_off = notices.webhook_switched_off
     facts = Facts(notices, told)
+    collaborators = Collaborators(repository, notices)
     passwords = Passwords()
     use = BlindUse(repository.links, repository.scores)
     doors = Doors(repository, passwords, mail, RateLimit("attempts", settings.door_rate))
     texts = BlindTexts(models, blobs, platform_words(platform.settings))
+    links = Links(
+        repository,
+        models,
+        runs,
+        doors,
+        passwords,
+        texts,
+        RateLimit("unknown links", settings.link_guess_rate),
+        hub,
+    )
+    checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings)
     return Services(
         settings=settings,
         platform=platform,
@@ -169,25 +190,19 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         roles=Roles(repository.accounts),
         sessions=Sessions(repository.accounts, settings.session_seconds),
         tokens=Tokens(repository.accounts),
-        invites=Invites(repository.accounts),
+        invites=Invites(repository.accounts, collaborators, mail, settings.base_url),
         uploads=uploads,
         models=models,
+        environments=Environments(repository, blobs, signer),
         versions=Versions(repository, blobs, datasets),
         datasets=datasets,
-        checks=Checks(check_documents, datasets, repository, uploads, bus, hub, settings),
+        checks=checks,
         attesting=Attesting(check_documents, receipts),
-        runs=runs,
-        links=Links(
-            repository,
-            models,
-        environments=Environments(repository, blobs, signer),
-            runs,
-            doors,
-            passwords,
-            texts,
-            RateLimit("unknown links", settings.link_guess_rate),
-            hub,
+        venues=wire_venues(
+            platform, settings, repository, models, runs, checks, links, texts, mail, notices
         ),
+        runs=runs,
+        links=links,
         doors=doors,
         blind_texts=texts,
         link_use=use,
@@ -205,7 +220,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         receipts=receipts,
         receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),
         health=Health(platform),
-        logins=RateLimit("logins", settings.login_rate),
+        logins=LoginLimits(repository.accounts, settings.login_rate),
         run_starts=RateLimit("runs", settings.run_rate),
         verifications=RateLimit("verifications", settings.run_rate),
     )

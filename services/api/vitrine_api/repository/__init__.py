@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitrine_api.repository.accounts import Accounts
-from vitrine_api.repository.bundles import Bundles
+from vitrine_api.repository.bundles import Bundles, Sort
 from vitrine_api.repository.links import Links, Mails
 from vitrine_api.repository.paging import MAX_PAGE, Page, Where, by_ids, page_of
 from vitrine_api.repository.work import Runs, Scores, Trials
@@ -19,6 +19,7 @@ __all__ = [
     "Repository",
     "Runs",
     "Scores",
+    "Sort",
     "Trials",
     "Where",
     "by_ids",

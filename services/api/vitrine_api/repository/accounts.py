@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import ApiToken, AuditEntry, Invite, Session, User
+from vitrine_common.documents import (
+    AccountTicket,
+    ApiToken,
+    AuditEntry,
+    Collaborator,
+    Invite,
+    KnownDevice,
+    Session,
+    User,
+)
 from vitrine_common.store import Database
 
 
@@ -15,6 +24,9 @@ class Accounts:
         self.sessions = database.collection(Session)
         self.tokens = database.collection(ApiToken)
         self.invites = database.collection(Invite)
+        self.collaborators = database.collection(Collaborator)
+        self.tickets = database.collection(AccountTicket)
+        self.devices = database.collection(KnownDevice)
         self.audit = database.collection(AuditEntry)
 
     async def user_by_login(self, login: str) -> User | None:
@@ -58,6 +70,35 @@ class Accounts:
         """Give an invite back that `user_id` could not use."""
         await self.invites.update({"_id": invite.id, "used_by": user_id}, {"used_by": None})
 
+    async def collaborations(self, user_id: str) -> list[Collaborator]:
+        """Return the models of others that the user works on."""
+        return await self.collaborators.find({"user_id": user_id}, limit=1000)
+
+    async def sessions_of(self, user_id: str) -> list[Session]:
+        """Return the user's web logins that have not expired, the newest first."""
+        return await self.sessions.find({"user_id": user_id, "expires_at": {"$gt": utcnow()}}, limit=1000)
+
+    async def ticket(self, ticket_id: str, purpose: str) -> AccountTicket | None:
+        """Return a ticket that has not expired."""
+        where = {"_id": ticket_id, "purpose": purpose, "expires_at": {"$gt": utcnow()}}
+        return await self.tickets.find_one(where)
+
+    async def use_ticket(self, ticket: AccountTicket) -> bool:
+        """Use a ticket up; False when someone was quicker."""
+        return await self.tickets.delete({"_id": ticket.id}) == 1
+
+    async def knows_device(self, device_id: str, user_id: str) -> bool:
+        """Say whether the user logged in with that browser before."""
+        where = {"_id": device_id, "user_id": user_id, "expires_at": {"$gt": utcnow()}}
+        return await self.devices.find_one(where) is not None
+
+    async def end_sessions(self, user_id: str, but: str = "") -> None:
+        """End the user's web logins, all but the one with the id `but`."""
+        await self.sessions.delete({"user_id": user_id, "_id": {"$ne": but}})
+
     async def sweep(self) -> None:
-        """Delete sessions that have expired."""
-        await self.sessions.delete({"expires_at": {"$lt": utcnow()}})
+        """Delete sessions, tickets and known devices that have expired."""
+        expired = {"expires_at": {"$lt": utcnow()}}
+        await self.sessions.delete(expired)
+        await self.tickets.delete(expired)
+        await self.devices.delete(expired)

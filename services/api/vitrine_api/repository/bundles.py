@@ -91,6 +91,11 @@ class Bundles:
                 found[model.id] = version
         return found
 
+    async def newest_number(self, model_id: str) -> int:
+        """Return the number of the model's newest version; 0 for a model that is gone."""
+        model = await self.models.find_one({"_id": model_id})
+        return 0 if model is None else model.last_number
+
     async def failed_builds(self, owner_id: str, limit: int) -> list[Version]:
         """Return the owner's newest versions whose environment could not be made."""
         where = {"owner_id": owner_id, "state": VersionState.BUILD_FAILED}

@@ -38,6 +38,12 @@ class Links:
         """Return the links that were made together."""
         return await self.links.find({"group_id": group_id}, limit=MAX_PAGE)
 
+    async def expiring(self, owner_id: str, until: datetime) -> list[ShareLink]:
+        """Return the owner's links that expire between now and then, the next first."""
+        where = {"owner_id": owner_id, "expires_at": {"$gt": utcnow(), "$lte": until}}
+        found = await self.links.find(where, (("expires_at", 1),), 50)
+        return [link for link in found if link.revoked_at is None]
+
     async def of_version(self, version_id: str) -> list[ShareLink]:
         """Return the links of a version, newest first."""
         return await self.links.find({"version_id": version_id}, limit=1000)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from vitrine_api.repository.paging import Page, Where, by_ids, page_of
+from vitrine_common.clock import utcnow
 from vitrine_common.documents import (
     Checkpoint,
     MetricPoint,
@@ -50,6 +51,14 @@ class Runs:
         where = {"owner_id": owner_id, "state": RunState.FAILED, "created_at": between}
         return await self._runs.count({**where, "blind": {"$ne": True}})
 
+    async def newest_unexpired(self, limit: int) -> list[RunRequest]:
+        """Return the newest requests that may still wait, newest first."""
+        return await self.requests.find({"expires_at": {"$gt": utcnow()}}, (("expires_at", -1),), limit)
+
+    async def requests_by_ids(self, ids: Iterable[str]) -> dict[str, RunRequest]:
+        """Return requests by id."""
+        return await by_ids(self.requests, ids)
+
     async def recent_of_link(self, link_id: str) -> list[RunRequest]:
         """Return the link's requests that may still wait or work, newest first."""
         return await self.requests.find({"link_id": link_id}, limit=1000)
@@ -83,10 +92,6 @@ class Scores:
 
     def __init__(self, database: Database) -> None:
         self.records = database.collection(ScoringRecord)
-
-    async def of_links(self, link_ids: Sequence[str], limit: int) -> list[ScoringRecord]:
-        """Return records of runs by any of the links, the oldest first."""
-        return await self.records.find({"link_id": {"$in": list(link_ids)}}, (("finished_at", 1),), limit)
 
     async def window(self, version_id: str, limit: int) -> list[ScoringRecord]:
         """Return the newest records of a version."""

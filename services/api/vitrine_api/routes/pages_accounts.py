@@ -12,16 +12,19 @@ from vitrine_api.credentials import new_secret
 from vitrine_api.dependencies import SESSION_COOKIE, address_of
 from vitrine_api.durations import parse_lifetime
 from vitrine_api.forms import text_of, texts_of
+from vitrine_api.login_limits import DEVICE_SECONDS
 from vitrine_api.pages import GUEST_COOKIE, Page, Visit, field_problems, local_url, see, set_cookie
 from vitrine_api.policy import ALL_SCOPES
+from vitrine_api.presenters.accounts import collaboration_row, device_label, session_row
 from vitrine_api.presenters.links import exhibits, invite_row, token_row
-from vitrine_api.routes.pages_models import models_page
+from vitrine_api.routes.pages_dashboard import dashboard_page
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import User
-from vitrine_common.errors import Conflict, Gone, Invalid, TooMany, Unauthenticated, VitrineError
+from vitrine_common.errors import Conflict, Denied, Gone, Invalid, TooMany, Unauthenticated, VitrineError
 
 router = APIRouter(include_in_schema=False)
 
+DEVICE_COOKIE = "vitrine_device"
 Next = Annotated[str, Query(max_length=500)]
 
 
@@ -29,7 +32,7 @@ Next = Annotated[str, Query(max_length=500)]
 async def front(visit: Page) -> Response:
     """Show one's models, or what this is."""
     if visit.by:
-        return await models_page(visit)
+        return await dashboard_page(visit)
     links = await visit.services.links.listed()
     shown = exhibits(links, await visit.services.links.versions_of(links))
     return visit.page(views.Landing(models=shown))
@@ -48,7 +51,8 @@ async def login(visit: Page, request: Request) -> Response:
         visit.check_form(form)
         email, password, wanted = (text_of(form, name) for name in ("email", "password", "next"))
     try:
-        visit.services.logins.take(f"address:{address_of(request)}", f"email:{email.strip().lower()}")
+        device = request.cookies.get(DEVICE_COOKIE)
+        await visit.services.logins.take(address_of(request), email, device)
         user = await visit.services.registry.authenticate(email, password)
     except (Unauthenticated, TooMany) as error:
         view = views.Login(email=email, next_url=local_url(wanted), problem=error.message)
@@ -58,7 +62,10 @@ async def login(visit: Page, request: Request) -> Response:
 
 async def _logged_in(visit: Visit, user: User, url: str) -> Response:
     response = see(url)
-    secret = await visit.services.sessions.open(user)
+    label = device_label(visit.request.headers.get("user-agent", ""))
+    secret = await visit.services.sessions.open(user, label)
+    device = await visit.services.logins.remember(user, visit.request.cookies.get(DEVICE_COOKIE))
+    set_cookie(response, visit.services, DEVICE_COOKIE, device, DEVICE_SECONDS, path="/login")
     set_cookie(response, visit.services, SESSION_COOKIE, secret, visit.services.sessions.seconds)
     # What a form token was bound to before the login is worth nothing after it.
     set_cookie(response, visit.services, GUEST_COOKIE, new_secret(128), visit.services.sessions.seconds)
@@ -92,9 +99,9 @@ async def signup(visit: Page, request: Request) -> Response:
             text_of(form, field) for field in ("invite", "name", "email", "password")
         )
     try:
-        visit.services.logins.take(f"address:{address_of(request)}")
+        visit.services.logins.take_address(address_of(request))
         user = await visit.services.registry.sign_up(code, email, name, password)
-    except (Invalid, Gone, Conflict, TooMany) as error:
+    except (Invalid, Gone, Conflict, Denied, TooMany) as error:
         problems = field_problems(error.problems) or (views.FieldProblem(field="", message=error.message),)
         view = views.Signup(invite=code, name=name, email=email, problems=problems)
         return visit.page(view, error.status)
@@ -104,22 +111,27 @@ async def signup(visit: Page, request: Request) -> Response:
 @router.get("/settings")
 async def settings(visit: Page) -> Response:
     """Show tokens and invites."""
-    return visit.page(await _settings(visit))
+    return visit.page(await settings_view(visit))
 
 
-async def _settings(
+async def settings_view(
     visit: Visit, token: str | None = None, invite_url: str | None = None, error: VitrineError | None = None
 ) -> views.Settings:
+    """Return the settings page, with what was just made, or what was wrong with a form."""
     who = visit.member
     tokens = await visit.services.tokens.page(who, 100, None)
-    invites = await visit.services.invites.page(who, 100, None) if who.user.operator else None
+    services = visit.services
+    invites = await services.invites.page(who, 100, None)
     return views.Settings(
         tokens=tuple(token_row(item) for item in tokens.items),
         scopes=ALL_SCOPES,
         new_token=token,
-        invites=tuple(invite_row(item) for item in invites.items) if invites else (),
+        invites=tuple(invite_row(item) for item in invites.items),
         can_invite=who.user.operator,
         new_invite_url=invite_url,
+        sessions=tuple(session_row(item) for item in await services.sessions.of(who)),
+        works_on=tuple(collaboration_row(item) for item in await services.collaborators.works_on(who)),
+        roles=tuple(who.user.roles),
         problems=field_problems(error.problems) if error else (),
     )
 
@@ -136,8 +148,8 @@ async def create_token(visit: Page, request: Request) -> Response:
         scopes = [scope for scope in ALL_SCOPES if scope in wanted] or list(ALL_SCOPES)
         _, secret = await visit.services.tokens.create(who, label[:200] or "token", scopes, expires_at)
     except Invalid as error:
-        return visit.page(await _settings(visit, error=error), error.status)
-    return visit.page(await _settings(visit, token=secret), 201)
+        return visit.page(await settings_view(visit, error=error), error.status)
+    return visit.page(await settings_view(visit, token=secret), 201)
 
 
 @router.post("/settings/tokens/{token_id}/revoke")
@@ -156,7 +168,10 @@ async def create_invite(visit: Page, request: Request) -> Response:
     who = visit.member
     async with request.form() as form:
         visit.check_form(form)
-        email = text_of(form, "email").strip()
-    _, code = await visit.services.invites.create(who, email or None, parse_lifetime("7d"))
-    url = f"{visit.services.settings.base_url}/signup?invite={code}"
-    return visit.page(await _settings(visit, invite_url=url), 201)
+        email, send = text_of(form, "email").strip(), bool(text_of(form, "send"))
+    invites = visit.services.invites
+    try:
+        invite, code = await invites.create(who, email or None, parse_lifetime("7d"), send=send)
+    except Invalid as error:
+        return visit.page(await settings_view(visit, error=error), error.status)
+    return visit.page(await settings_view(visit, invite_url=invites.url(invite, code)), 201)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from vitrine_api import views
 from vitrine_api.cards import card_of
 from vitrine_api.models import Reference
-from vitrine_api.pages import Page, Visit, see
-from vitrine_api.presenters.environments import environment_summary
+from vitrine_api.pages import Page, Visit
 from vitrine_api.policy import Action, allows
+from vitrine_api.presenters.environments import environment_summary
 from vitrine_api.presenters.links import link_rows
 from vitrine_api.presenters.models import (
     build_events,
@@ -23,7 +22,6 @@ from vitrine_api.presenters.models import (
     file_rows,
     interface_rows,
     lineage_facts,
-    model_row,
     version_row,
     version_url,
 )
@@ -41,25 +39,7 @@ from vitrine_common.spec import Spec
 router = APIRouter(include_in_schema=False)
 
 _ROWS = 20
-_MODELS = 60
 Text = Annotated[str, Path(max_length=80)]
-
-
-async def models_page(visit: Visit) -> Response:
-    """Show one's models."""
-    services = visit.services
-    page = await services.models.page(visit.member, _MODELS, None)
-    latest = await asyncio.gather(*(services.models.latest(model) for model in page.items))
-    rows = [model_row(model, version) for model, version in zip(page.items, latest, strict=True)]
-    rows.sort(key=lambda row: row.updated_at, reverse=True)
-    return visit.page(views.Models(models=tuple(rows), api_url=services.settings.base_url))
-
-
-@router.get("/models")
-async def models(visit: Page) -> RedirectResponse:
-    """Lead to the front page, which lists them."""
-    _ = visit.member
-    return see("/")
 
 
 @router.get("/models/{owner}/{name}")

@@ -18,6 +18,7 @@ from vitrine_api.resources import (
     Listed,
     RunOut,
 )
+from vitrine_api.run_archive import archive, entries_of
 from vitrine_api.run_bodies import run_values
 from vitrine_api.run_inputs import file_values
 from vitrine_api.runs import RunRecord
@@ -25,6 +26,7 @@ from vitrine_api.services import Services
 from vitrine_api.streams import blob_response, event_stream, json_events, without_news
 from vitrine_common.documents import Output, Version
 from vitrine_common.errors import NotFound
+from vitrine_common.states import RunState
 
 router = APIRouter(prefix="/api/v1", tags=["runs"])
 
@@ -73,11 +75,18 @@ async def waited(
 
 @router.get("/runs")
 async def runs(
-    who: Who, app: App, paging: Pages, version: Annotated[str | None, Query(max_length=200)] = None
+    who: Who,
+    app: App,
+    paging: Pages,
+    *,
+    version: Annotated[str | None, Query(max_length=200)] = None,
+    link: Annotated[str | None, Query(max_length=80, description="Id of a link of one's own.")] = None,
+    state: RunState | None = None,
 ) -> Listed[RunOut]:
-    """List the runs of one's versions, or of one version; those of visitors without their content."""
+    """List the runs of one's versions, of one version, by one link, in one state, those of visitors bare."""
     only = await app.models.version(who, parse_reference(version)) if version else None
-    page = await app.runs.page(who, paging.limit, paging.after, only)
+    by = await app.links.get(who, link) if link else None
+    page = await app.runs.page(who, paging.limit, paging.after, only, by, state)
     versions = await app.models.versions_by_ids([item.request.version_id for item in page.items])
     items = [run_out(who, item, version=versions.get(item.request.version_id)) for item in page.items]
     return Listed(items=items, next=page.next)
@@ -138,6 +147,17 @@ async def output_response(
     return await blob_response(
         app.platform.blobs, digest, found.media_type, filename, download=download, tag=tag
     )
+
+
+async def archive_response(app: Services, principal: Principal, run_id: str) -> Response:
+    """Return a run's inputs and outputs as a zip file. Raises NotFound, Denied."""
+    record = await app.runs.get(principal, run_id)
+    require(principal, Action.OPEN, record.request)
+    version = await version_of(app, record)
+    entries = entries_of(record, version, await app.sight(principal, version))
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}.zip"'}
+    content = archive(entries, record.request.created_at, app.platform.blobs)
+    return StreamingResponse(content, media_type="application/zip", headers=headers)
 
 
 def find_output(outputs: list[Output], name: str, index: int) -> Output:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
@@ -15,6 +15,7 @@ from vitrine_api.descriptions import (
 )
 from vitrine_api.policy import Member
 from vitrine_api.progress import Follower
+from vitrine_api.repository import Sort
 from vitrine_api.resources import (
     Listed,
     ModelOut,
@@ -48,10 +49,16 @@ async def create(body: VersionIn, response: Response, who: Who, app: App) -> Ver
 
 
 @router.get("/models")
-async def models(who: Who, app: App, paging: Pages) -> Listed[ModelOut]:
-    """List one's models."""
-    page = await app.models.page(who, paging.limit, paging.after)
-    return Listed(items=[model_out(model) for model in page.items], next=page.next)
+async def models(
+    who: Who,
+    app: App,
+    paging: Pages,
+    q: Annotated[str, Query(max_length=100, description="Part of the name.")] = "",
+    sort: Sort = "created",
+) -> Listed[ModelOut]:
+    """List one's models, the newest or the last changed first, or by name."""
+    page = await app.models.found(who, q, sort, paging.limit, paging.after)
+    return Listed(items=[model_out(model) for model, _ in page.items], next=page.next)
 
 
 @router.get("/models/{owner}/{name}")

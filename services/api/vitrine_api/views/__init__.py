@@ -5,7 +5,24 @@ views, too (`RunStatus`, `RunProgress`, `RunPanel`, `BuildProgress`, `TrialStatu
 """
 
 from vitrine_api.rendering import render
-from vitrine_api.views.accounts import InviteRow, Landing, Login, PublicModel, Settings, Signup, TokenRow
+from vitrine_api.views.accounts import (
+    CollaborationRow,
+    Collaborators,
+    ConfirmEmail,
+    Forgotten,
+    InviteRow,
+    Join,
+    Landing,
+    Login,
+    NewPassword,
+    PublicModel,
+    QuotaRow,
+    SessionRow,
+    Settings,
+    Signup,
+    TokenRow,
+)
+from vitrine_api.views.cards import CardFact, CardFacts, CardResult
 from vitrine_api.views.claims import (
     CheckPage,
     CheckPanel,
@@ -20,6 +37,8 @@ from vitrine_api.views.claims import (
     OwnInputRow,
     RepeatRow,
 )
+from vitrine_api.views.dashboard import AttentionRow, Dashboard, DayBar, RunChart
+from vitrine_api.views.environments import EnvironmentSummary, LayerRow, Package
 from vitrine_api.views.errors import ErrorNotice, ErrorPage
 from vitrine_api.views.fields import (
     AnyField,
@@ -37,8 +56,6 @@ from vitrine_api.views.fields import (
 )
 from vitrine_api.views.links import LinkForm, LinkPage, LinkRow, Links, NewLink, UseBucket, VersionOption
 from vitrine_api.views.models import (
-from vitrine_api.views.dashboard import AttentionRow, Dashboard, DayBar, RunChart
-from vitrine_api.views.environments import EnvironmentSummary, LayerRow, Package
     BuildProgress,
     BuildView,
     FileRow,
@@ -65,6 +82,10 @@ from vitrine_api.views.outputs import (
 from vitrine_api.views.page import Account, Fact, FieldProblem, Notice, Paging, RequestContext, View
 from vitrine_api.views.receipts import Finding, NamedDigest, Verify
 from vitrine_api.views.runs import (
+    CodeSample,
+    ComparedInput,
+    ComparedOutput,
+    Comparison,
     InputSummary,
     RunPage,
     RunPanel,
@@ -90,9 +111,13 @@ __all__ = [
     "Account",
     "AnyField",
     "AnyOutput",
+    "AttentionRow",
     "AudioField",
     "BuildProgress",
     "BuildView",
+    "CardFact",
+    "CardFacts",
+    "CardResult",
     "CheckPage",
     "CheckPanel",
     "CheckProgress",
@@ -104,6 +129,15 @@ __all__ = [
     "ClaimExtend",
     "ClaimsRow",
     "ClaimsTable",
+    "CodeSample",
+    "CollaborationRow",
+    "Collaborators",
+    "ComparedInput",
+    "ComparedOutput",
+    "Comparison",
+    "ConfirmEmail",
+    "Dashboard",
+    "DayBar",
     "Distribution",
     "EnvironmentSummary",
     "ErrorNotice",
@@ -115,12 +149,14 @@ __all__ = [
     "FileOutput",
     "FileRow",
     "Finding",
+    "Forgotten",
     "ImageField",
     "ImageOutput",
     "InputField",
     "InputSummary",
     "InterfaceRow",
     "InviteRow",
+    "Join",
     "JsonField",
     "JsonOutput",
     "LabelOutput",
@@ -128,6 +164,7 @@ __all__ = [
     "LabelsOutput",
     "Landing",
     "LatencyRow",
+    "LayerRow",
     "LinkEnded",
     "LinkForm",
     "LinkGate",
@@ -144,6 +181,7 @@ __all__ = [
     "MonitorSummary",
     "NamedDigest",
     "NewLink",
+    "NewPassword",
     "Notice",
     "NumberField",
     "NumberOutput",
@@ -152,9 +190,11 @@ __all__ = [
     "Package",
     "Paging",
     "PublicModel",
+    "QuotaRow",
     "RepeatRow",
     "RequestContext",
     "ResourceRow",
+    "RunChart",
     "RunPage",
     "RunPanel",
     "RunProgress",
@@ -162,9 +202,9 @@ __all__ = [
     "RunStatus",
     "RunView",
     "RunsPage",
+    "SessionRow",
     "Settings",
     "Share",
-    "LayerRow",
     "Showcase",
     "Signup",
     "TableField",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from vitrine_api.views.claims import ClaimsTable
 from vitrine_api.views.environments import EnvironmentSummary
 from vitrine_api.views.links import LinkRow
 from vitrine_api.views.monitoring import MonitorSummary
-from vitrine_api.views.page import Fact, View
+from vitrine_api.views.page import Fact, Paging, View
 from vitrine_api.views.runs import RunRow
 from vitrine_api.views.trials import TrialRow
 
@@ -32,11 +32,16 @@ class ModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Models(View):
-    """`/` for those who are logged in: their models, newest change first."""
+    """`/models`: one's models."""
 
     template: ClassVar[str] = "models.html"
 
     models: tuple[ModelRow, ...]
+    query: str = ""
+    """Words that the list is limited to."""
+    sort: str = "updated"
+    """`updated`, `created` or `name`."""
+    paging: Paging = field(default_factory=Paging)
     api_url: str = ""
     """This server's address, for the commands shown when there is no model yet."""
 

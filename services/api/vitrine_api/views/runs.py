@@ -20,6 +20,18 @@ class InputSummary:
     text: str
     url: str | None = None
     is_image: bool = False
+    identity: str = ""
+    """Differs where the bytes differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeSample:
+    """A run in one language."""
+
+    language: str
+    """`curl`, `python` or `cli`."""
+    title: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +63,15 @@ class RunView:
     progress_text: str = ""
     ahead: int | None = None
     """Runs waiting before this one."""
+    wait_ms: float | None = None
+    """About how long until it begins, where something tells."""
+    code: tuple[CodeSample, ...] = ()
+    """The same run as code."""
     inputs: tuple[InputSummary, ...] = ()
     outputs: tuple[AnyOutput, ...] = ()
     log_tail: str = ""
     show_logs: bool = False
-    """Whether the reader may see what the model printed (owners)."""
+    """Whether the reader may see what the model printed when it has ended (owners)."""
     can_cancel: bool = True
     has_receipt: bool = False
     """Whether the reader may have a signed receipt of it."""
@@ -80,6 +96,16 @@ class RunView:
     def events_url(self) -> str:
         """Address of its event stream: `status`, `progress`, `done`, each with an HTML fragment."""
         return self.url + "/events"
+
+    @property
+    def archive_url(self) -> str:
+        """Address of everything in one archive."""
+        return self.url + "/archive"
+
+    @property
+    def compare_url(self) -> str:
+        """Where two of a visitor's runs are put side by side; empty for owners."""
+        return f"{self.home_url}/compare" if self.token else ""
 
     @property
     def cancel_url(self) -> str:
@@ -135,6 +161,11 @@ class RunPanel(View):
     runs_left: int | None = None
     """Runs that the link still allows, where it has a limit; replaces the number on the page."""
 
+    @property
+    def compare_url(self) -> str:
+        """Where two runs are put side by side."""
+        return self.run.compare_url
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage(View):
@@ -151,6 +182,59 @@ class RunPage(View):
     embedded: bool = False
     """Whether it stands in a frame of another site's page."""
 
+    @property
+    def compare_url(self) -> str:
+        """Where two runs are put side by side."""
+        return self.run.compare_url
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedInput:
+    """One input of two runs; None where a run did not have it."""
+
+    title: str
+    left: InputSummary | None
+    right: InputSummary | None
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether the two were asked differently here."""
+        if self.left is None or self.right is None:
+            return self.left is not self.right
+        return (self.left.text, self.left.identity) != (self.right.text, self.right.identity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedOutput:
+    """One output of two runs."""
+
+    title: str
+    left: AnyOutput | None
+    right: AnyOutput | None
+
+    @property
+    def are_images(self) -> bool:
+        """Tell whether both are pictures, which can be laid over each other."""
+        return (
+            self.left is not None and self.right is not None and self.left.kind == self.right.kind == "image"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(View):
+    """`/s/{token}/compare`: two of a visitor's runs next to each other."""
+
+    template: ClassVar[str] = "compare.html"
+
+    left: RunView
+    right: RunView
+    inputs: tuple[ComparedInput, ...]
+    outputs: tuple[ComparedOutput, ...]
+    model_title: str
+    home_url: str
+    embedded: bool = False
+    """Whether it stands in a frame of another site's page."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunsPage(View):
@@ -163,4 +247,7 @@ class RunsPage(View):
     """The state that the list is limited to."""
     reference: str = ""
     """The model or version that the list is limited to."""
+    link: str = ""
+    """Id of the link that the list is limited to."""
+    link_name: str = ""
     paging: Paging = field(default_factory=Paging)
