@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from vitrine_api.assets import Assets
 from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
+from vitrine_api.interface import Application
 from vitrine_api.middleware import BodyLimit, Identity, SecureHeaders, Shield
 from vitrine_api.notifications.handlers import make_router as make_notifications_router
 from vitrine_api.pages import error_response
@@ -124,7 +125,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
 
 def routed(lifespan: Lifespan | None = None) -> FastAPI:
     """Return an application with every route and nothing behind them; enough for its documents."""
-    app = FastAPI(
+    app = Application(
         title="Vitrine",
         version="1",
         description="Share a trained model as a link, without giving it away.",

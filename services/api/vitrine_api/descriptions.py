@@ -51,10 +51,9 @@ def token_out(token: ApiToken, secret: str | None = None) -> TokenOut:
     return TokenOut(**token.model_dump(include=set(TokenOut.model_fields) - {"token"}), token=secret)
 
 
-def invite_out(invite: Invite, code: str | None = None, base_url: str = "") -> InviteOut:
+def invite_out(invite: Invite, code: str | None = None, url: str | None = None) -> InviteOut:
     """Describe an invite."""
-    url = f"{base_url}/signup?invite={code}" if code else None
-    told = invite.model_dump(include={"id", "email", "created_at", "expires_at"})
+    told = invite.model_dump(include={"id", "email", "created_at", "expires_at", "model", "roles"})
     return InviteOut(**told, used=invite.used_by is not None, code=code, url=url)
 
 

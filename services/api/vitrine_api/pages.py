@@ -103,6 +103,7 @@ class Visit:
             path=self.request.url.path,
             notice=notice,
             unread=self.unread,
+            signup_open=self.services.settings.signup == "open",
         )
 
 

@@ -26,6 +26,10 @@ from vitrine_common.documents import (
     Trial,
     Upload,
     User,
+    Venue,
+    VenueReview,
+    VenueReviewer,
+    VenueSubmission,
     Version,
     Webhook,
     WebhookDelivery,
@@ -48,6 +52,8 @@ class Member:
     scopes: frozenset[Scope]
     token_id: str | None = None
     session: str | None = None
+    collaborates: frozenset[str] = frozenset()
+    """Ids of the models of others that the account works on."""
 
     @property
     def id(self) -> str:
@@ -63,7 +69,14 @@ class Visitor:
     visitor_id: str
 
 
-Principal = Anonymous | Member | Visitor
+@dataclass(frozen=True, slots=True)
+class Referee:
+    """Whoever holds the address of a reviewer's page."""
+
+    reviewer: VenueReviewer
+
+
+Principal = Anonymous | Member | Visitor | Referee
 Resource = (
     Model
     | Version
@@ -81,6 +94,10 @@ Resource = (
     | Notification
     | Webhook
     | WebhookDelivery
+    | Venue
+    | VenueSubmission
+    | VenueReviewer
+    | VenueReview
     | None
 )
 """None is the platform itself: one's own lists, making things, and operating it."""
@@ -96,6 +113,11 @@ class Action(StrEnum):
     CHANGE = "change"
     """Make, alter, cancel, revoke."""
     OPERATE = "operate"
+    PUSH = "push"
+    """Add a version to a model."""
+    APPROVE = "approve"
+    CHAIR = "chair"
+    """Make venues."""
 
 
 class Relation(StrEnum):
@@ -104,9 +126,19 @@ class Relation(StrEnum):
     STRANGER = "stranger"
     MEMBER = "member"
     OPERATOR = "operator"
+    VALIDATOR = "validator"
+    CHAIR = "chair"
     OWNER = "owner"
+    COLLABORATOR = "collaborator"
+    """Works on a model that somebody else owns."""
+    REQUESTER = "requester"
+    """Ran a model that somebody else owns, as its collaborator."""
     PUBLISHER = "publisher"
     """Owns the version that a link's visitor ran."""
+    HOST = "host"
+    """Chairs the venue in which a review is written."""
+    AUTHOR = "author"
+    """Submitted it to somebody else's venue."""
     HOLDER = "holder"
     """Holds a link to it."""
     VISITOR = "visitor"
@@ -117,10 +149,19 @@ _ALL = frozenset({Action.SEE, Action.OPEN, Action.RUN, Action.CHANGE})
 TABLE: Mapping[Relation, frozenset[Action]] = {
     Relation.STRANGER: frozenset(),
     Relation.MEMBER: _ALL,
-    Relation.OPERATOR: _ALL | {Action.OPERATE},
-    Relation.OWNER: _ALL,
+    Relation.OPERATOR: _ALL | {Action.OPERATE, Action.APPROVE, Action.CHAIR},
+    Relation.VALIDATOR: _ALL | {Action.APPROVE},
+    Relation.CHAIR: _ALL | {Action.CHAIR},
+    Relation.OWNER: _ALL | {Action.PUSH},
+    # Collaborators see the model and its versions, run them and push new ones. They share nothing, alter
+    # nothing, delete nothing, and see nothing of others' runs.
+    Relation.COLLABORATOR: frozenset({Action.SEE, Action.OPEN, Action.RUN, Action.PUSH}),
+    Relation.REQUESTER: frozenset({Action.SEE, Action.OPEN, Action.CHANGE}),
     # Authors learn that a visitor's run took place and how it ended, not what was asked and answered.
     Relation.PUBLISHER: frozenset({Action.SEE}),
+    # Chairs read verdicts and comments, neither write them nor read a reviewer's own notes (`OPEN`).
+    Relation.HOST: frozenset({Action.SEE}),
+    Relation.AUTHOR: frozenset({Action.SEE, Action.CHANGE}),
     Relation.HOLDER: frozenset({Action.SEE, Action.RUN}),
     Relation.VISITOR: frozenset({Action.SEE, Action.OPEN, Action.CHANGE}),
 }
@@ -130,6 +171,9 @@ _SCOPE: Mapping[Action, Scope] = {
     Action.RUN: "run",
     Action.CHANGE: "write",
     Action.OPERATE: "write",
+    Action.PUSH: "write",
+    Action.APPROVE: "write",
+    Action.CHAIR: "write",
 }
 
 
@@ -140,23 +184,63 @@ def relation(principal: Principal, resource: Resource) -> Relation:
             return _of_member(principal, resource)
         case Visitor():
             return _of_visitor(principal, resource)
+        case Referee():
+            return _of_referee(principal.reviewer, resource)
     return Relation.STRANGER
 
 
 def _of_member(member: Member, resource: Resource) -> Relation:
+    if isinstance(resource, Venue | VenueSubmission | VenueReviewer | VenueReview):
+        return _of_chair(member, resource)
     match resource:
         case None:
             return Relation.OPERATOR if member.user.operator else Relation.MEMBER
         case Invite():
-            return Relation.OPERATOR if member.user.operator else Relation.STRANGER
+            return _of_inviter(member, resource)
         case ApiToken() | Upload() | Notification() | Webhook() | WebhookDelivery():
             return Relation.OWNER if resource.user_id == member.id else Relation.STRANGER
     if resource.owner_id != member.id:
-        return Relation.STRANGER
+        return _of_helper(member, resource)
     if isinstance(resource, RunRequest | ClaimCheckRequest) and resource.blind:
         return Relation.STRANGER
     by_visitor = isinstance(resource, Run | RunRequest | ClaimCheckRequest) and resource.link_id is not None
     return Relation.PUBLISHER if by_visitor else Relation.OWNER
+
+
+def _of_inviter(member: Member, invite: Invite) -> Relation:
+    if member.user.operator:
+        return Relation.OPERATOR
+    return Relation.OWNER if invite.invited_by == member.id else Relation.STRANGER
+
+
+def _of_helper(member: Member, resource: Resource) -> Relation:
+    """Return what a member is to a thing of somebody else."""
+    match resource:
+        case Model():
+            return Relation.COLLABORATOR if resource.id in member.collaborates else Relation.STRANGER
+        case Version():
+            return Relation.COLLABORATOR if resource.model_id in member.collaborates else Relation.STRANGER
+        case RunRequest() | ClaimCheckRequest():
+            return Relation.REQUESTER if resource.user_id == member.id else Relation.STRANGER
+    return Relation.STRANGER
+
+
+def _of_chair(member: Member, resource: Venue | VenueSubmission | VenueReviewer | VenueReview) -> Relation:
+    if resource.chair_id == member.id:
+        return Relation.HOST if isinstance(resource, VenueReview) else Relation.OWNER
+    wrote = isinstance(resource, VenueSubmission) and resource.author_id == member.id
+    return Relation.AUTHOR if wrote else Relation.STRANGER
+
+
+def _of_referee(reviewer: VenueReviewer, resource: Resource) -> Relation:
+    match resource:
+        case Venue():
+            return Relation.HOLDER if resource.id == reviewer.venue_id else Relation.STRANGER
+        case VenueReviewer():
+            return Relation.HOLDER if resource.id == reviewer.id else Relation.STRANGER
+        case VenueReview():
+            return Relation.VISITOR if resource.reviewer_id == reviewer.id else Relation.STRANGER
+    return Relation.STRANGER
 
 
 def _of_visitor(visitor: Visitor, resource: Resource) -> Relation:
@@ -173,7 +257,10 @@ def _of_visitor(visitor: Visitor, resource: Resource) -> Relation:
 
 def allows(principal: Principal, action: Action, resource: Resource) -> bool:
     """Say whether `principal` may do `action` to `resource`."""
-    if action not in TABLE[relation(principal, resource)]:
+    related = {relation(principal, resource)}
+    if resource is None and isinstance(principal, Member):
+        related |= {Relation(role) for role in principal.user.roles}
+    if not any(action in TABLE[one] for one in related):
         return False
     return not isinstance(principal, Member) or _reaches(principal, action, resource)
 

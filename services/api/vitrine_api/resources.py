@@ -33,6 +33,7 @@ class AccountOut(BaseModel):
     email: str
     name: str
     operator: bool = False
+    roles: list[str] = []
     scopes: list[str]
 
 
@@ -55,6 +56,9 @@ class InviteOut(BaseModel):
     email: str | None
     created_at: datetime
     expires_at: datetime
+    model: str = ""
+    """What it lets its taker work on; empty for an invite to the instance."""
+    roles: list[str] = []
     used: bool
     code: str | None = None
     url: str | None = None

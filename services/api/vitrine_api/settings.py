@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,13 +62,41 @@ class ApiSettings(BaseSettings):
         default=60.0, gt=0, description="Pause between two looks for ended runs without a receipt."
     )
 
+    signup: Literal["open", "invite", "closed"] = Field(
+        default="invite", description="Who may make an account: anybody, whoever has an invite, nobody."
+    )
+    owners_may_invite: bool = Field(
+        default=True,
+        description="Whether invites to work on a model make accounts; without it, only those of operators.",
+    )
+    venue_checks_at_once: int = Field(
+        default=4, ge=1, description="Runs and claim checks of one venue's submissions under way at a time."
+    )
+
+    max_storage_bytes: int = Field(
+        default=20 << 30, ge=0, description="Bytes that an account may keep, unless it has its own quota."
+    )
+    max_runs_per_day: int = Field(
+        default=5000, ge=0, description="Runs of an account's models a day (UTC), by links included."
+    )
+    max_build_seconds_per_day: int = Field(
+        default=4 * 3600, ge=0, description="Build time of an account's versions a day (UTC)."
+    )
+    build_reserve_seconds: int = Field(
+        default=600, ge=0, description="Build time reserved for a build until it has ended; charged at most."
+    )
     session_seconds: int = Field(default=14 * DAY, description="Life of a web login.")
     token_seconds: int = Field(default=365 * DAY, description="Life of a token made by a login.")
     run_wait_seconds: int = Field(default=3600, description="How long a run may wait to be begun.")
     prefer_wait_seconds: float = Field(default=60.0, description="Longest `Prefer: wait=`.")
     recheck_seconds: float = Field(default=3.0, gt=0, description="Pause between looks at the database.")
 
-    login_rate: int = Field(default=10, ge=1, description="Logins per minute and address, and per e-mail.")
+    login_rate: int = Field(
+        default=10,
+        ge=1,
+        description="Logins per minute from one address to one account, and from one known browser; ten "
+        "times as many from one address, and from all unknown browsers to one account.",
+    )
     link_guess_rate: int = Field(default=30, ge=1, description="Unknown links per minute and address.")
     door_rate: int = Field(
         default=30,

@@ -59,7 +59,9 @@ class Tokens:
             return None
         if token.last_used_at is None or utcnow() - token.last_used_at > _USED_EVERY:
             await self._accounts.token_used(token)
-        return Member(user, frozenset(token.scopes), token_id=token.id)
+        works_on = await self._accounts.collaborations(user.id)
+        models = frozenset(item.model_id for item in works_on)
+        return Member(user, frozenset(token.scopes), token_id=token.id, collaborates=models)
 
     async def page(self, member: Member, limit: int, after: str | None) -> Page[ApiToken]:
         """Return the member's tokens."""

@@ -9,7 +9,7 @@ from typing import Any
 from vitrine_api import audit
 from vitrine_api.claims.datasets import Datasets
 from vitrine_api.manifests import Bundle, check_present, load_bundle, read_bundle, store_manifest
-from vitrine_api.policy import Action, Member, require
+from vitrine_api.policy import Action, Member, allows, require
 from vitrine_api.repository import Repository
 from vitrine_common.blobs import BlobStore
 from vitrine_common.clock import utcnow
@@ -39,20 +39,43 @@ class Versions:
 
         The same manifest under the same name is the same version; one whose build failed is built again.
         With `refresh`, a build asks the package indexes again for what they said before.
-        Raises BundleError, SpecError, Invalid.
+        `owner/model` as the name pushes to somebody else's model, as its collaborator.
+        Raises BundleError, SpecError, Invalid, NotFound.
         """
         require(member, Action.CHANGE, None)
         bundle = read_bundle(raw, runnable=True)
-        model_name = check_model_name(name or bundle.spec.name)
+        theirs = await self._of_another(member, name)
+        model_name = check_model_name(bundle.spec.name if name is None else name.rpartition("/")[2])
         await check_present(self._bundles, member.id, bundle.manifest)
         await self._datasets.check_claims(member.id, bundle.spec)
         digest, size = await store_manifest(self._blobs, bundle.manifest)
         await self._bundles.grant(member.id, digest, size)
-        model = await self._bundles.model_for(member.user, model_name, bundle.spec.description or "")
+        if theirs is not None:
+            await self._grant_owner(theirs, bundle, digest, size)
+        model = theirs or await self._bundles.model_for(
+            member.user, model_name, bundle.spec.description or ""
+        )
         version, is_new = await self._insert(new_id("version"), model, bundle, digest, None, refresh=refresh)
         if version.state is VersionState.BUILD_FAILED:
             version = await self._rebuild(version, bundle, refresh=refresh)
         return version, is_new
+
+    async def _of_another(self, member: Member, name: str | None) -> Model | None:
+        """Return the model of somebody else that `owner/model` names; None for one's own. Raises NotFound."""
+        owner, _, model_name = (name or "").rpartition("/")
+        if not owner or owner == member.user.name:
+            return None
+        model = await self._bundles.model(owner, model_name)
+        if model is None or not allows(member, Action.SEE, model):
+            raise NotFound(f"there is no model {owner}/{model_name}, or it is not yours to see")
+        require(member, Action.PUSH, model)
+        return model
+
+    async def _grant_owner(self, model: Model, bundle: Bundle, digest: str, size: int) -> None:
+        """Let what a collaborator brought count as present for the model's owner."""
+        owner = await self._repository.accounts.users.get(model.owner_id)
+        await self._bundles.grant(owner.id, digest, size)
+        await self._grant_all(owner, bundle)
 
     async def register(self, version_id: str, manifest_digest: str, trial_id: str) -> None:
         """Make a version of what a trial made. Idempotent by `version_id`.

@@ -16,6 +16,7 @@ from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, Wor
 from vitrine_common.documents.build import Build, Environment, EnvironmentLayer, EnvironmentWheel
 from vitrine_common.documents.claim import CheckDataset, ClaimCheck, ClaimCheckRequest, OwnInput, Repeat
 from vitrine_common.documents.dataset import Dataset, DatasetVersion
+from vitrine_common.documents.deletion import Deletion, DeletionKind, DoomedBlob
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
 from vitrine_common.documents.mail import Mail
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
@@ -32,6 +33,7 @@ from vitrine_common.documents.venue import (
     VenueReviewer,
     VenueSubmission,
 )
+from vitrine_common.documents.usage import AccountUse, BuildCharge
 from vitrine_common.documents.webhook import Webhook, WebhookDelivery
 
 COLLECTIONS: tuple[type[Document], ...] = (
@@ -42,6 +44,10 @@ COLLECTIONS: tuple[type[Document], ...] = (
     Collaborator,
     AccountTicket,
     KnownDevice,
+    AccountUse,
+    BuildCharge,
+    Deletion,
+    DoomedBlob,
     AuditEntry,
     Model,
     Version,
@@ -83,21 +89,26 @@ __all__ = [
     "COLLECTIONS",
     "LONG_AGO",
     "AccountTicket",
+    "AccountUse",
     "ApiToken",
     "AuditEntry",
     "BlobGrant",
     "Build",
+    "BuildCharge",
     "BuildProblem",
     "CheckDataset",
-    "Checkpoint",
     "ChecklistItem",
+    "Checkpoint",
     "ClaimCheck",
     "ClaimCheckRequest",
     "Collaborator",
     "Conditions",
     "Dataset",
     "DatasetVersion",
+    "Deletion",
+    "DeletionKind",
     "Document",
+    "DoomedBlob",
     "Environment",
     "EnvironmentLayer",
     "EnvironmentWheel",

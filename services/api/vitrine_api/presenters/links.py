@@ -115,4 +115,5 @@ def invite_row(invite: Invite) -> views.InviteRow:
         expires_at=invite.expires_at,
         email=invite.email or "",
         used_by=invite.used_by,
+        model=invite.model,
     )

@@ -25,24 +25,27 @@ class Bundles:
         self.uploads = database.collection(Upload)
         self.models = database.collection(Model)
         self.versions = database.collection(Version)
-        self._grants = database.collection(BlobGrant)
+        self.blob_grants = database.collection(BlobGrant)
         self._builds = database.collection(Build)
         self._environments = database.collection(Environment)
 
     async def grants(self, user_id: str, digests: Iterable[str]) -> dict[str, int]:
         """Return the sizes of those digests that count as present for the user."""
-        found = await by_ids(self._grants, (f"{user_id}:{digest}" for digest in digests))
+        found = await by_ids(self.blob_grants, (f"{user_id}:{digest}" for digest in digests))
         return {grant.digest: grant.size for grant in found.values()}
 
-    async def grant(self, user_id: str, digest: str, size: int) -> None:
-        """Let a digest count as present for the user; doing so twice is doing so once."""
+    async def grant(self, user_id: str, digest: str, size: int) -> bool:
+        """Let a digest count as present for the user; False when it did already."""
         grant_id = f"{user_id}:{digest}"
-        if await self._grants.find_one({"_id": grant_id}) is not None:
-            return
+        if await self.blob_grants.find_one({"_id": grant_id}) is not None:
+            return False
         try:
-            await self._grants.insert(BlobGrant(id=grant_id, user_id=user_id, digest=digest, size=size))
+            await self.blob_grants.insert(
+                BlobGrant(id=grant_id, user_id=user_id, digest=digest, size=size)
+            )
         except Conflict:
-            return  # a request at the same time granted it
+            return False  # a request at the same time granted it
+        return True
 
     async def model(self, owner: str, name: str) -> Model | None:
         """Return the model, or None."""

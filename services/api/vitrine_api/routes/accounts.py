@@ -21,10 +21,11 @@ from vitrine_api.resources import (
     TokenOut,
 )
 from vitrine_common.clock import after, utcnow
-from vitrine_common.documents import Scope
+from vitrine_common.documents import Role, Scope
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 
+DEVICE_HEADER = "x-vitrine-device"
 Short = Annotated[str, Field(max_length=200)]
 
 
@@ -66,12 +67,14 @@ class InviteIn(Strict):
 
     email: Short | None = None
     expires: str = Field(default="7d", max_length=20)
+    roles: list[Role] = []
+    send: bool = False
 
 
 class SignupIn(Strict):
-    """A wish for an account."""
+    """A wish for an account; `code` may be empty where sign-up is open."""
 
-    code: Short
+    code: Short = ""
     email: Short
     name: Short
     password: str = Field(max_length=1000)
@@ -89,7 +92,7 @@ class SignupOut(BaseModel):
 @router.post("/login")
 async def login(body: LoginIn, request: Request, app: App) -> LoginOut:
     """Exchange e-mail address (or name) and password for a token."""
-    app.logins.take(f"address:{address_of(request)}", f"email:{body.email.strip().lower()}")
+    await app.logins.take(address_of(request), body.email, request.headers.get(DEVICE_HEADER))
     user = await app.registry.authenticate(body.email, body.password)
     expires_at = after(app.settings.token_seconds)
     token, secret = await app.tokens.issue(user, body.label, ALL_SCOPES, expires_at)
@@ -116,8 +119,14 @@ async def logout(who: Who, app: App) -> None:
 async def whoami(who: Who) -> AccountOut:
     """Say who asks."""
     user = who.user
-    scopes = sorted(who.scopes)
-    return AccountOut(id=user.id, email=user.email, name=user.name, operator=user.operator, scopes=scopes)
+    return AccountOut(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        operator=user.operator,
+        roles=list(user.roles),
+        scopes=sorted(who.scopes),
+    )
 
 
 @router.get("/tokens")
@@ -143,28 +152,29 @@ async def revoke_token(token_id: str, who: Who, app: App) -> None:
 
 @router.get("/invites")
 async def invites(who: Who, app: App, paging: Pages) -> Listed[InviteOut]:
-    """List invites (operators)."""
+    """List one's invites; to an operator, everybody's."""
     page = await app.invites.page(who, paging.limit, paging.after)
     return Listed(items=[invite_out(invite) for invite in page.items], next=page.next)
 
 
 @router.post("/invites", status_code=201)
 async def create_invite(body: InviteIn, who: Who, app: App) -> InviteOut:
-    """Make an invite (operators); its code is shown this once."""
-    invite, code = await app.invites.create(who, body.email, parse_lifetime(body.expires))
-    return invite_out(invite, code, app.settings.base_url)
+    """Make an invite to the instance (operators); its code is shown this once."""
+    lifetime = parse_lifetime(body.expires)
+    invite, code = await app.invites.create(who, body.email, lifetime, roles=body.roles, send=body.send)
+    return invite_out(invite, code, app.invites.url(invite, code))
 
 
 @router.delete("/invites/{invite_id}", status_code=204)
 async def withdraw_invite(invite_id: str, who: Who, app: App) -> None:
-    """Withdraw an invite (operators)."""
+    """Withdraw an invite."""
     await app.invites.withdraw(who, invite_id)
 
 
 @router.post("/accounts", status_code=201)
 async def sign_up(body: SignupIn, request: Request, app: App) -> SignupOut:
-    """Make an account by an invite."""
-    app.logins.take(f"address:{address_of(request)}")
+    """Make an account, by an invite unless sign-up is open."""
+    app.logins.take_address(address_of(request))
     user = await app.registry.sign_up(body.code, body.email, body.name, body.password)
     expires_at = after(app.settings.token_seconds)
     _, secret = await app.tokens.issue(user, "first login", ALL_SCOPES, expires_at)

@@ -74,6 +74,95 @@ class InviteRow:
     expires_at: datetime | None = None
     email: str = ""
     used_by: str | None = None
+    model: str = ""
+    """What it lets its taker work on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRow:
+    """A web login."""
+
+    id: str
+    label: str
+    created_at: datetime
+    expires_at: datetime
+    current: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollaborationRow:
+    """A model and somebody who works on it."""
+
+    model: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaRow:
+    """How much of a quota is used; the texts carry their units."""
+
+    title: str
+    used: str
+    limit: str
+    share: int
+    """Percent, at most 100."""
+    near: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten(View):
+    """`/reset`: field `email`; `sent` after it was sent."""
+
+    template: ClassVar[str] = "reset.html"
+
+    sent: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPassword(View):
+    """`/reset/TICKET`: fields `password`, `revoke_tokens`."""
+
+    template: ClassVar[str] = "new_password.html"
+
+    ticket: str
+    name: str
+    problems: tuple[FieldProblem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmEmail(View):
+    """`/settings/email/TICKET`: one button."""
+
+    template: ClassVar[str] = "confirm_email.html"
+
+    ticket: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join(View):
+    """`/join`: an invite to work on a model; one button."""
+
+    template: ClassVar[str] = "join.html"
+
+    invite: str
+    model: str
+    inviter: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collaborators(View):
+    """`/models/OWNER/NAME/collaborators`: fields `email`, `send`."""
+
+    template: ClassVar[str] = "collaborators.html"
+
+    owner: str
+    name: str
+    people: tuple[CollaborationRow, ...]
+    invites: tuple[InviteRow, ...] = ()
+    new_invite_url: str | None = None
+    problems: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,4 +180,8 @@ class Settings(View):
     can_invite: bool = False
     new_invite_url: str | None = None
     """An invite just made: shown this once."""
+    sessions: tuple[SessionRow, ...] = ()
+    works_on: tuple[CollaborationRow, ...] = ()
+    quotas: tuple[QuotaRow, ...] = ()
+    roles: tuple[str, ...] = ()
     problems: tuple[FieldProblem, ...] = ()

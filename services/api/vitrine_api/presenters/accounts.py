@@ -1,0 +1,34 @@
+"""Sessions and collaborators."""
+
+from __future__ import annotations
+
+from vitrine_api import views
+from vitrine_api.sessions import OpenSession
+from vitrine_common.documents import Collaborator
+
+_BROWSERS = ("Firefox", "Edg", "OPR", "Chrome", "Safari")
+_SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS", "Linux")
+_NAMES = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
+
+
+def device_label(agent: str) -> str:
+    """Return a browser's name and system from its `User-Agent`, for its owner to recognise."""
+    browser = next((name for name in _BROWSERS if name in agent), "")
+    system = next((name for name in _SYSTEMS if name in agent), "")
+    return " on ".join(_NAMES.get(part, part) for part in (browser, system) if part) or "A browser"
+
+
+def session_row(session: OpenSession) -> views.SessionRow:
+    """Return a web login as a row."""
+    return views.SessionRow(
+        id=session.id,
+        label=session.label or "A browser",
+        created_at=session.created_at,
+        expires_at=session.expires_at,
+        current=session.current,
+    )
+
+
+def collaboration_row(found: Collaborator) -> views.CollaborationRow:
+    """Return who works on what as a row."""
+    return views.CollaborationRow(model=found.model, name=found.name, created_at=found.created_at)
