@@ -6,8 +6,14 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +23,7 @@ from faststream.nats import NatsRouter
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bus import Bus, make_broker
 from vitrine_common.documents import COLLECTIONS
+from vitrine_common.errors import Unavailable
 from vitrine_common.settings import PlatformSettings, WorkSettings
 from vitrine_common.store import Database
 from vitrine_common.telemetry import configure_logging, configure_tracing
@@ -107,6 +114,15 @@ def announce_ready(settings: PlatformSettings) -> None:
             pipe.write("ready\n")
 
 
+@contextmanager
+def needed(*errors: type[Exception]) -> Iterator[None]:
+    """Around what a service cannot do without: `errors` end it with their sentence (see `run_service`)."""
+    try:
+        yield
+    except errors as error:
+        raise Unavailable(str(error)) from error
+
+
 def run_service(
     service: str,
     routers: Sequence[NatsRouter],
@@ -148,5 +164,19 @@ def run_service(
         on_shutdown=[parts.aclose],
         logger=None,
     )
-    with suppress(KeyboardInterrupt):
-        asyncio.run(app.run())
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(app.run())
+    except* Unavailable as group:
+        # What is missing on this machine is the operator's to read: the sentence, not where it was raised.
+        for error in _leaves(group):
+            log.critical("cannot start: %s", error)
+        raise SystemExit(1) from None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

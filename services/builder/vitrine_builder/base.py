@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from vitrine_builder.failures import BuildFailure
+from vitrine_builder.images.docker import Daemon
 from vitrine_builder.progress import Step
 from vitrine_builder.settings import BuilderSettings
 from vitrine_builder.system import system_store
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--environments", type=Path, help="folder of environments (VITRINE_ENVIRONMENTS_DIR)")
     parser.add_argument("--archive", type=Path, help="take this root file system instead of making one")
     parser.add_argument("--again", action="store_true", help="make a new one though there is one")
+    parser.add_argument("--docker", metavar="NAME", help="load it into the Docker daemon, too, as NAME:…")
     parser.add_argument("--json", action="store_true", help="print the base's description")
     options = parser.parse_args(arguments)
     os.umask(0o022)
@@ -38,6 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
     except BuildFailure as failure:
         sys.stderr.write("".join(f"{line}\n" for line in (*failure.log, failure.sentence)))
         return 1
+    if options.docker is not None:
+        try:
+            image = Daemon(BuilderSettings().docker_url).import_root(
+                base.archive, options.docker, base.digest
+            )
+        except BuildFailure as failure:
+            sys.stderr.write(f"{failure.sentence}\n")
+            return 1
+        sys.stderr.write(f"In the Docker daemon: {image}\n")
     if options.json:
         sys.stdout.write((base.path / "base.json").read_text() + "\n")
     else:

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from vitrine_common.leases import reap_forever
-from vitrine_common.service import Platform, run_service
-from vitrine_engine import Engine, Isolation, open_engine
+from vitrine_common.service import Platform, needed, run_service
+from vitrine_common.shelf import Shelf
+from vitrine_engine import Engine, Isolation, StartError, open_engine
 from vitrine_runner.bundles import Bundles, Datasets
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
@@ -51,7 +52,8 @@ async def use(
         parts.enter_context(_own_directory(settings.state_dir))
         if engine is None:
             place = settings.state_dir / "engine"
-            engine, isolation = await open_engine(settings.engine, place, settings.base_image)
+            with needed(StartError):
+                engine, isolation = await open_engine(settings.engine, place, settings.base_image)
         else:
             isolation = await engine.probe()
         parts.push_async_callback(engine.aclose)
@@ -59,7 +61,8 @@ async def use(
         bundles = Bundles(settings.state_dir / "bundles", platform.blobs, settings.bundle_cache_bytes)
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
-        pool = WorkerPool(engine, bundles, platform.settings.environments_dir, settings)
+        shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
+        pool = WorkerPool(engine, bundles, shelf, settings)
         parts.push_async_callback(pool.aclose)
         work = platform.work
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)

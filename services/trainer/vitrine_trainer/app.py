@@ -12,8 +12,9 @@ from dataclasses import asdict
 
 from vitrine_common.documents import Trial
 from vitrine_common.leases import reap_forever
-from vitrine_common.service import Platform, run_service
-from vitrine_engine import open_engine
+from vitrine_common.service import Platform, needed, run_service
+from vitrine_common.shelf import Shelf
+from vitrine_engine import StartError, open_engine
 from vitrine_trainer.gpus import Gpus
 from vitrine_trainer.handlers import router
 from vitrine_trainer.intake import Intake
@@ -39,10 +40,12 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     # What a killed trainer fetched is of no use: a trial that is begun anew fetches its source anew.
     shutil.rmtree(settings.state_dir / "sources", ignore_errors=True)
     place = settings.state_dir / "engine"
-    engine, isolation = await open_engine(settings.engine, place, settings.base_image)
+    with needed(StartError):
+        engine, isolation = await open_engine(settings.engine, place, settings.base_image)
     log.info("isolation", extra=asdict(isolation))
     trials = Trials(platform.database, platform.holder, platform.work.lease_seconds)
-    training = Training(engine, platform.settings.environments_dir, platform.blobs, trials, Gpus(), settings)
+    shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
+    training = Training(engine, shelf, platform.blobs, trials, Gpus(), settings)
     worker = Worker(
         trials,
         training,

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +132,37 @@ def make_folders(data_dir: Path) -> None:
     """Create what the services expect to find."""
     for name in ("environments", "runner", "trainer", "logs"):
         (data_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+_BASE_IMAGES = ("VITRINE_RUNNER_BASE_IMAGE", "VITRINE_TRAINER_BASE_IMAGE")
+
+
+def with_base_image(settings: StackSettings, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the inherited variables and the image in which models run that have none of their own.
+
+    It is made here from Debian's packages, once, and images of environments stand on it as well. Where it
+    cannot be made, the one that the services take by default is fetched from its registry.
+    """
+    if any(name in base for name in _BASE_IMAGES):
+        return dict(base)
+    environments = settings.data_dir / "environments"
+    command = [sys.executable, "-P", "-m", f"{settings.package_prefix}builder.base", "--json"]
+    log.info("making the base system of Docker images; once, in a minute or two")
+    made = subprocess.run(
+        [*command, "--environments", str(environments), "--docker", _BASE_REPOSITORY],
+        env={**base, **uv_environment(base)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        log.warning("no base system could be made here: %s", made.stderr.strip()[-500:])
+        return dict(base)
+    tag = json.loads(made.stdout)["digest"].removeprefix("sha256:")[:12]
+    return {**base, **dict.fromkeys(_BASE_IMAGES, f"{_BASE_REPOSITORY}:{tag}")}
+
+
+_BASE_REPOSITORY = "vitrine/base"
 
 
 def base_environment() -> dict[str, str]:

@@ -149,6 +149,8 @@ def _bring_up(supervisor: Supervisor, plan: _Plan) -> None:
     services.preload()
     supervisor.wait_healthy(list(plan.own))
     base = services.base_environment()
+    if settings.engine == "docker":
+        base = services.with_base_image(settings, base)
     for name in settings.services:
         environment = services.service_environment(name, settings, plan.addresses, plan.secrets, base)
         program = services.service_program(name, settings, environment)

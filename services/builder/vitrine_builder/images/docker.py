@@ -14,6 +14,7 @@ import logging
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import docker
@@ -87,6 +88,20 @@ class Daemon:
             return None
         except (DockerException, OSError) as error:
             raise _unreachable(error) from None
+
+    def import_root(self, archive: Path, name: str, digest: str) -> str:
+        """Load a root file system as an image of one layer, unless it is there; return its name with a tag.
+
+        Raises:
+            BuildFailure: the daemon does not take it.
+        """
+        tag = digest.removeprefix("sha256:")[:12]
+        if self.inspect(f"{name}:{tag}") is None:
+            try:
+                self.client.import_image_from_file(str(archive), repository=name, tag=tag)
+            except (DockerException, OSError) as error:
+                raise _unreachable(error) from None
+        return f"{name}:{tag}"
 
     def base(self, reference: str) -> BaseImage:
         """Return an image that the daemon has as the base of others.
