@@ -80,6 +80,8 @@ class Recipe:
 
     async def _attempt(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
         try:
+            if request.environment_digest is not None:
+                return await self._again(request.environment_digest, report, watch)
             requirements = await self._requirements(request)
             async with self.store.ahead(requirements.text) as ahead:
                 with watch.measure("resolve"):
@@ -129,7 +131,49 @@ class Recipe:
             sentence = f"{name}: the file's bytes are not on the platform; push the bundle again."
             raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence) from None
 
+    async def _again(self, digest: str, report: Report, watch: Stopwatch) -> Materialised:
+        """Return an environment that was made before, from the lock that is written down of it."""
+        kept = await self.environments.kept(digest)
+        if kept is None:
+            sentence = f"Nothing is known of the environment {digest}; push the version again."
+            raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
+        with watch.measure("resolve"):
+            lock = Lock.from_text(kept.lock, kept.sources)
+            await self._sources(lock, report)
+        async with self.store.ahead("") as ahead:
+            with watch.measure("system"):
+                if kept.system_digest is not None:
+                    lock = replace(
+                        lock, system=await self.system.again(kept.system_digest, kept.system, report)
+                    )
+            if environment_digest(lock, self.store.target) != digest:
+                sentence = (
+                    f"The environment {digest} was made for another platform or by an older builder, and "
+                    "cannot be made again as it was; push the version again."
+                )
+                raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
+            with watch.measure("environment"):
+                return await self._environment(lock, report, watch, ahead)
+
+    async def _sources(self, lock: Lock, report: Report) -> None:
+        """See to it that wheels that were built here are, or are built again."""
+        sources = self.resolver.sources
+        for package in lock.packages if sources is not None else ():
+            if package.source is not None and sources is not None and not sources.has(package):
+                wheel = await sources.wheel(f"{package.name}=={package.version}", None, report)
+                if wheel.hash not in package.hashes:
+                    culprit = f"{package.name}=={package.version}"
+                    sentence = f"The source of `{culprit}` no longer gives the wheel that it once gave."
+                    raise BuildFailure(FailureReason.SOURCE_BUILD, sentence, culprit)
+
     async def _environment(self, lock: Lock, report: Report, watch: Stopwatch, ahead: Ahead) -> Materialised:
+        async with self.store.in_use(lock):
+            return await self._used(lock, report, watch, ahead)
+
+    async def _used(self, lock: Lock, report: Report, watch: Stopwatch, ahead: Ahead) -> Materialised:
+        if lock.system is not None:
+            # It may have gone before it was in use.
+            await self.system.again(lock.system.digest, lock.system.packages, report)
         environment = await asyncio.to_thread(self.store.find, lock)
         reused = frozenset(lock.packages)
         if environment is None:

@@ -35,6 +35,7 @@ SETTING = "VITRINE_BUILDER_CONDA_CHANNELS"
 _SUBDIRS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
 _PASSED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _OWN = frozenset({"conda-meta", "CACHEDIR.TAG"})
+_WAIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,16 @@ class Conda:
             BuildFailure: a package cannot be had any more, or the disk is full.
         """
         for package in packages:
-            if package.conda and self.layers.find(package) is None:
-                report(Step("download", f"{len(package.conda)} conda packages"))
-                with disk_errors():
-                    await self._make(package)
+            while package.conda and self.layers.find(package) is None:
+                with self.workspace.uses.claims() as claims:
+                    mine = claims.take(f"making {self.layers.place(package).name}")
+                    if mine and self.layers.find(package) is None:
+                        report(Step("download", f"{len(package.conda)} conda packages"))
+                        with disk_errors():
+                            async with self.workspace.installing():
+                                await self._make(package)
+                if not mine:
+                    await asyncio.sleep(_WAIT_SECONDS)
 
     async def _make(self, package: LockedPackage) -> None:
         with self.workspace.draft() as draft:

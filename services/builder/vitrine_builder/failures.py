@@ -33,6 +33,7 @@ class FailureReason(StrEnum):
     HASH_MISMATCH = "hash_mismatch"
     INVALID_REQUIREMENTS = "invalid_requirements"
     INSTALL_FAILED = "install_failed"
+    INVALID_WHEEL = "invalid_wheel"
     TIMEOUT = "timeout"
     INTERNAL = "internal"
 
@@ -127,12 +128,16 @@ def _parties(flat: str) -> tuple[str, ...]:
 
 _PARTY = re.compile(r"(?:you require|[Bb]ecause|versions of|and) ([A-Za-z0-9][\w.-]*)")
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s`'\")>,]+", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _PATH = re.compile(r"(?<![\w/.])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 
 
 def scrub(text: str) -> str:
-    """Return `text` without addresses (an index's may carry credentials) and without host paths."""
-    return _PATH.sub("<path>", _ADDRESS.sub("<address>", text))
+    """Return `text` without addresses (an index's may carry credentials) and without host paths.
+
+    Names out of a package may hold what a terminal obeys, or what turns a line around: that goes, too.
+    """
+    return _PATH.sub("<path>", _ADDRESS.sub("<address>", _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)))
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,10 @@ _WHO = rf"(?:all versions of )?{_NAME}{_MARKER}{_RANGE}?"
 _WHEEL_SENTENCE = (
     "`{0}` has no wheel for Python 3.11 on this platform; the platform installs wheels only. "
     "Name another version of it, or put its source into the bundle."
+)
+WHEEL_REFUSED = (
+    "The wheel of `{0}` is damaged, or made to do harm: the platform does not unpack it. "
+    "Name another version."
 )
 INDEX_SENTENCE = "The package index cannot be reached; try again later or tell the operator of the platform."
 _CREDENTIALS_SENTENCE = (
@@ -193,6 +202,19 @@ _RULES = (
         FailureReason.INDEX_UNREACHABLE,
         INDEX_SENTENCE,
         None,
+    ),
+    _rule(
+        rf"The structure of `{_NAME}` \(v([^)\s]+)\) was invalid",
+        FailureReason.INVALID_WHEEL,
+        WHEEL_REFUSED.replace("{0}", "{0}=={1}"),
+        "{0}=={1}",
+    ),
+    _rule(
+        rf"Failed to install: \S+ \({_NAME}==([^)\s]+)\)|Failed to download `{_NAME}==([^`\s]+)`"
+        r" cause: (?:Failed to extract archive|The wheel)",
+        FailureReason.INVALID_WHEEL,
+        WHEEL_REFUSED.replace("{0}", "{0}{2}=={1}{3}"),
+        "{0}{2}=={1}{3}",
     ),
     _rule(
         rf"{_NAME} was not found in the (?:package registry|cache|provided package locations)",

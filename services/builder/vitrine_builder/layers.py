@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from vitrine_builder.bytecode import Compiled, Compiler, Folder
-from vitrine_builder.failures import disk_errors, scrub
+from vitrine_builder.failures import BuildFailure, FailureReason, disk_errors, scrub
 from vitrine_builder.lock import LockedPackage, layer_digest
 from vitrine_builder.progress import Report, Step, Stopwatch, silent
 from vitrine_builder.sdists.memory import built_wheel
 from vitrine_builder.uv import Uv
-from vitrine_builder.wheels import WheelTree, installed_from
+from vitrine_builder.wheels import WheelRefused, WheelTree, installed_from, refused
 from vitrine_builder.workspace import Workspace, publish
+
+log = logging.getLogger(__name__)
 
 INSIDE = "/env"
 """Where a sandbox sees the environment."""
@@ -68,6 +71,9 @@ class Layer:
 
 
 OnLayer = Callable[[Layer], None]
+_UNNAMED = frozenset({FailureReason.DISK_FULL, FailureReason.INTERNAL})
+_LOOK_SECONDS = 0.25
+_WAIT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class LayerStore:
     Attributes:
         compiler_version: of the interpreter that compiles; part of a layer's name.
         find_links: folders of wheels that were built here.
+        least_bytes: left on the disk whatever a wheel unpacks to.
     """
 
     workspace: Workspace
@@ -84,6 +91,7 @@ class LayerStore:
     compiler: Compiler
     compiler_version: str = ""
     find_links: tuple[Path, ...] = ()
+    least_bytes: int = 0
     _known: dict[LockedPackage, Layer] = field(default_factory=dict, repr=False, compare=False)
 
     def find(self, package: LockedPackage) -> Layer | None:
@@ -113,23 +121,62 @@ class LayerStore:
         on_unpacked: Callable[[dict[LockedPackage, int]], None] = lambda _content: None,
         on_layer: OnLayer = lambda _layer: None,
     ) -> list[Layer]:
-        """Make the layers of `packages`: wheels are fetched and unpacked, then compiled, large ones first.
+        """Make the layers of `packages`; those that another build is making are waited for.
 
-        `on_unpacked` is told the content of each before any is compiled, `on_layer` of each that is done.
+        `on_unpacked` is told the content of each, before any is compiled where nobody has to be waited for;
+        `on_layer` of each layer that is done.
 
         Raises:
             BuildFailure: a wheel cannot be had, its hash differs, or the disk is full.
         """
-        if not packages:
-            return []
-        watch = watch or Stopwatch()
+        layers: dict[LockedPackage, Layer] = {}
+        contents: dict[LockedPackage, int] = {}
+
+        def unpacked(more: dict[LockedPackage, int]) -> None:
+            contents.update(more)
+            if len(contents) == len(packages):
+                on_unpacked(contents)
+
+        left, waited = list(packages), False
+        while left:
+            with self.workspace.uses.claims() as claims:
+                mine = [package for package in left if claims.take(f"making {self.place(package).name}")]
+                # Those that somebody has finished since this build looked need not be made.
+                there = {package: layer for package in mine if (layer := self.find(package)) is not None}
+                if there:
+                    layers.update(there)
+                    unpacked({package: layer.content for package, layer in there.items()})
+                    for layer in there.values():
+                        on_layer(layer)
+                missing = [package for package in mine if package not in there]
+                if missing:
+                    made = await self._make(missing, report, watch or Stopwatch(), unpacked, on_layer)
+                    layers.update((layer.package, layer) for layer in made)
+            left = [package for package in left if package not in layers]
+            if left:
+                if not waited:
+                    report(Step("queued", f"Another build is making {len(left)} packages; waiting for it"))
+                    waited = True
+                await asyncio.sleep(_WAIT_SECONDS)
+        return [layers[package] for package in packages]
+
+    async def _make(
+        self,
+        packages: Sequence[LockedPackage],
+        report: Report,
+        watch: Stopwatch,
+        on_unpacked: Callable[[dict[LockedPackage, int]], None],
+        on_layer: OnLayer,
+    ) -> list[Layer]:
+        """Fetch and unpack wheels, then compile them, large ones first."""
         with disk_errors(), contextlib.ExitStack() as drafts:
             folders = {package: drafts.enter_context(self.workspace.draft()) for package in packages}
             scratch = drafts.enter_context(self.workspace.draft())
-            with watch.measure("download"):
-                await self._install(list(folders), scratch, report)
-            with watch.measure("unpack"):
-                content = await asyncio.to_thread(self._lay_all, folders, scratch, report)
+            async with self.workspace.installing():
+                with watch.measure("download"):
+                    await self._install_or_blame(list(folders), scratch, report)
+                with watch.measure("unpack"):
+                    content = await asyncio.to_thread(self._lay_all, folders, scratch, report)
             on_unpacked(content)
             order = sorted(folders, key=lambda package: (-content[package], package.name))
             with watch.measure("compile"):
@@ -139,6 +186,34 @@ class LayerStore:
     @property
     def _site_packages(self) -> str:
         return f"lib/python{self.uv.target.python}/site-packages"
+
+    async def _install_or_blame(self, packages: list[LockedPackage], scratch: Path, report: Report) -> None:
+        """Install; where the installer does not say whose fault it is that it cannot, find out."""
+        try:
+            await self._bounded(self._install(packages, scratch, report))
+        except BuildFailure as failure:
+            if failure.culprit is not None or failure.reason not in _UNNAMED:
+                raise
+            for package in packages:
+                with self.workspace.draft() as alone:
+                    try:
+                        await self._bounded(self._install([package], alone, silent))
+                    except BuildFailure as own:
+                        own.culprit = f"{package.name}=={package.version}"
+                        own.sentence = f"`{own.culprit}`: {own.sentence}"
+                        raise own from None
+            raise
+
+    async def _bounded(self, work: Coroutine[None, None, None]) -> None:
+        """Do `work` as long as it leaves something on the disk: an archive may unpack to any size."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait([task], timeout=_LOOK_SECONDS))[0]:
+                self.workspace.require_space(self.least_bytes)
+            await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _install(self, packages: list[LockedPackage], scratch: Path, report: Report) -> None:
         progress = _Downloads(report, [package.size for package in packages])
@@ -168,7 +243,10 @@ class LayerStore:
             report(Step("unpack", package.name, done, len(folders), "packages"))
             tree = folder / "tree"
             (tree / self._site_packages).mkdir(parents=True)
-            content[package] = WheelTree(wheels[package], tree, self.uv.target.python).lay()
+            try:
+                content[package] = WheelTree(wheels[package], tree, self.uv.target.python).lay()
+            except WheelRefused as error:
+                raise refused(package, str(error)) from None
         report(Step("unpack", "", len(folders), len(folders), "packages"))
         return content
 
@@ -210,9 +288,15 @@ class LayerStore:
         (folder / "layer.json").write_text(json.dumps(kept))
         place = self.place(package)
         publish(folder, place)
+        log.info("layer made", extra={"layer": place.name, "package": package.name})
         layer = Layer(package, place / "tree", content, listing, uncompiled)
         self._known[package] = layer
         return layer
+
+
+def layer_use(place: Path) -> str:
+    """Return how the layer at `place` is called in the table of what is in use."""
+    return f"layer {place.name}"
 
 
 def list_files(tree: Path) -> tuple[LayerFile, ...]:

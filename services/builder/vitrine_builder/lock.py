@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -80,6 +82,25 @@ class Lock:
     def to_json(self) -> list[dict[str, Any]]:
         """Return the packages as plain values for `from_json`."""
         return [asdict(package) for package in self.packages]
+
+    @classmethod
+    def from_text(cls, text: str, sources: Mapping[str, str]) -> Lock:
+        """Return the Python packages of a lock of this `text`; `sources` as they were in it, by name.
+
+        Raises:
+            ValueError: it is no lock's text.
+        """
+        packages = []
+        conda = tuple(line.removeprefix("# conda ") for line in text.splitlines() if line.startswith("# "))
+        if conda:
+            digest = hashlib.sha256("\n".join(conda).encode()).hexdigest()
+            packages.append(LockedPackage(CONDA, digest[:12], (), conda=conda))
+        for line in text.splitlines():
+            if not line.startswith("# "):
+                head, *hashes = line.split(" --hash=")
+                name, version = head.split("==")
+                packages.append(LockedPackage(name, version, tuple(hashes), source=sources.get(name)))
+        return cls(tuple(packages))
 
     @classmethod
     def from_json(cls, packages: list[dict[str, Any]]) -> Lock:

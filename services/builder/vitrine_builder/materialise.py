@@ -19,11 +19,12 @@ from vitrine_builder.assembly import Ahead, Guesses, begin_ahead
 from vitrine_builder.failures import disk_errors
 from vitrine_builder.images.record import ImageRecord
 from vitrine_builder.images.work import Images, ImageWork, Planned
-from vitrine_builder.layers import Layer, LayerStore
+from vitrine_builder.layers import Layer, LayerStore, layer_use
 from vitrine_builder.lock import FORMAT_VERSION, Lock, LockedPackage, Target, environment_digest
 from vitrine_builder.progress import Report, Step, Stopwatch, silent
-from vitrine_builder.workspace import Workspace, publish
+from vitrine_builder.workspace import Workspace, publish, system_use
 from vitrine_common.clock import milliseconds_between, utcnow
+from vitrine_common.usage import environment_use
 
 _GUESS_AFTER_SECONDS = 0.02
 """A list that was resolved before is answered within this time, and needs no guess."""
@@ -76,6 +77,16 @@ class EnvironmentStore:
         """Return where the environment `digest` is, or would be."""
         return self.workspace.root / digest.removeprefix("sha256:")
 
+    @contextlib.asynccontextmanager
+    async def in_use(self, lock: Lock) -> AsyncIterator[None]:
+        """Keep what there is, or will be, of the environment of `lock` and its layers in the block."""
+        with self.workspace.uses.open() as uses:
+            await uses.add(environment_use(environment_digest(lock, self.target)))
+            await uses.add(*(layer_use(self.layers.place(package)) for package in lock.packages))
+            if lock.system is not None:
+                await uses.add(system_use(lock.system.digest))
+            yield
+
     def ahead(self, requirements: str) -> AbstractAsyncContextManager[Ahead]:
         """Begin a folder while `requirements` are still resolved, on the guess that a similar list gives."""
         lock = self.guesses.guess(requirements.splitlines())
@@ -99,12 +110,13 @@ class EnvironmentStore:
                 image cannot be brought where it should be.
         """
         watch = watch or Stopwatch()
-        if present := await asyncio.to_thread(self.find, lock):
-            return present
-        self.workspace.require_space(self.free_bytes)
         digest = environment_digest(lock, self.target)
-        found = self._folder(lock)
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self.in_use(lock))
+            if present := await asyncio.to_thread(self.find, lock):
+                return present
+            self.workspace.require_space(self.free_bytes)
+            found = self._folder(lock)
             image = await stack.enter_async_context(self._image(digest, lock, report))
             if found is None and ahead is None:
                 ahead = await stack.enter_async_context(begin_ahead(self.workspace, self.target))
@@ -178,6 +190,7 @@ class EnvironmentStore:
                 "platform": self.target.platform,
                 "magic": self.magic,
                 "packages": lock.to_json(),
+                "layers": [layer.tree.parent.name for layer in layers],
                 "base": lock.system.base if lock.system else None,
                 "system": lock.system.digest if lock.system else None,
                 "system_packages": lock.system.packages if lock.system else (),

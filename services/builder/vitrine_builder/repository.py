@@ -132,6 +132,10 @@ class Environments:
             return document.sbom_digest is not None
         return False
 
+    async def kept(self, digest: str) -> Environment | None:
+        """Return what is written down of an environment, whether or not it is on this host."""
+        return await self._collection.find_one({"_id": digest})
+
     async def document(
         self, digest: str, wheels: Sequence[EnvironmentWheel], sbom: str, provenance: str
     ) -> None:
@@ -149,6 +153,7 @@ class Environments:
 def _describe(digest: str, lock: Lock, target: Target, **more: Any) -> Environment:
     if lock.system is not None:
         more |= {"system_digest": lock.system.digest, "system": list(lock.system.packages)}
+    more["sources"] = {package.name: package.source for package in lock.packages if package.source}
     return Environment(id=digest, lock=lock.text, packages=len(lock.packages), python=target.python, **more)
 
 

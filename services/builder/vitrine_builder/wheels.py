@@ -19,11 +19,24 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from vitrine_builder.failures import BuildFailure, FailureReason
+from vitrine_builder.failures import WHEEL_REFUSED, BuildFailure, FailureReason
 from vitrine_builder.lock import LockedPackage
 from vitrine_builder.scripts import console_scripts, relocated
 
+MOST_FILES = 100_000
+"""Of one wheel. The largest of the world have some tens of thousands."""
+MOST_FOLDERS_DEEP = 60
 _BYTECODE = "__pycache__"
+
+
+def refused(package: LockedPackage, why: str) -> BuildFailure:
+    """Return the failure of a wheel that the platform does not install."""
+    culprit = f"{package.name}=={package.version}"
+    return BuildFailure(FailureReason.INVALID_WHEEL, WHEEL_REFUSED.format(culprit), culprit, (why,))
+
+
+class WheelRefused(Exception):
+    """What a wheel holds goes beyond any honest package; says how."""
 
 
 def installed_from(scratch: Path, packages: list[LockedPackage]) -> dict[LockedPackage, Path]:
@@ -46,7 +59,7 @@ def installed_from(scratch: Path, packages: list[LockedPackage]) -> dict[LockedP
     if missing or len(set(found.values())) != len(packages):
         culprit = f"{missing[0].name}=={missing[0].version}" if missing else None
         sentence = f"The wheel of `{culprit}` is not what its name says; the platform does not install it."
-        raise BuildFailure(FailureReason.INTERNAL, sentence, culprit)
+        raise BuildFailure(FailureReason.INVALID_WHEEL, sentence, culprit)
     return found
 
 
@@ -79,6 +92,7 @@ class WheelTree:
         """Make the tree; return the bytes of its content.
 
         Raises:
+            WheelRefused: it has too many files, or they lie too deep.
             OSError: the disk is full.
         """
         own = _dist_info(self.wheel)
@@ -171,14 +185,20 @@ def _files(wheel: Path) -> Iterator[tuple[str, os.stat_result]]:
     Bytecode that a wheel brings is left out: it would be believed, whatever its source says.
     """
     waiting = [""]
+    count = 0
     while waiting:
         folder = waiting.pop()
         folders = []
+        if folder.count("/") > MOST_FOLDERS_DEEP:
+            raise WheelRefused(f"its folders lie more than {MOST_FOLDERS_DEEP} deep")
         for entry in sorted(os.scandir(f"{wheel}/{folder}"), key=lambda entry: entry.name):
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 if entry.name != _BYTECODE:
                     folders.append(f"{folder}{entry.name}/")
             elif stat.S_ISREG(status.st_mode):
+                count += 1
+                if count > MOST_FILES:
+                    raise WheelRefused(f"it has more than {MOST_FILES} files")
                 yield f"{folder}{entry.name}", status
         waiting += reversed(folders)

@@ -7,15 +7,20 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_common.ids import new_id
+from vitrine_common.usage import UseTable, use_table
 
 _LOCK = "lock"
 _MUTEX = "mutex"
+INSTALLERS = "installers"
+ENTRANCE = "entrance"
+"""In use by whoever is about to use the installers; closed by who waits for all others to be done."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,39 @@ class Workspace:
         """Home and cache of uv."""
         return self.root / ".builder" / "uv"
 
+    @property
+    def uses(self) -> UseTable:
+        """What of all this is in use."""
+        return use_table(self.root)
+
+    @contextlib.asynccontextmanager
+    async def installing(self) -> AsyncIterator[None]:
+        """Keep what the installers have unpacked for themselves while the block lasts."""
+        with self.uses.open() as uses:
+            await uses.add(ENTRANCE)
+            await uses.add(INSTALLERS)
+            uses.drop(ENTRANCE)
+            yield
+
+    def write(self, place: Path, content: bytes) -> None:
+        """Write a file at once; what is half written lies among the drafts.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.drafts / new_id("file")
+        try:
+            draft.write_bytes(content)
+            draft.replace(place)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove the drafts of builders that are gone."""
+        with _locked(self.drafts.parent / _MUTEX, fcntl.LOCK_EX):
+            _sweep(self.drafts.parent)
+
     @contextlib.contextmanager
     def draft(self) -> Iterator[Path]:
         """Give an empty folder that is removed afterwards, unless it was renamed away."""
@@ -59,7 +97,7 @@ class Workspace:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
     def require_space(self, least: int) -> None:
         """Check that the file system has `least` bytes left.
@@ -85,6 +123,7 @@ def open_workspace(root: Path) -> Iterator[Workspace]:
     """
     drafts = root / ".builder" / "drafts"
     drafts.mkdir(parents=True, exist_ok=True)
+    use_table(root).create()
     with _locked(drafts / _MUTEX, fcntl.LOCK_EX):
         _sweep(drafts)
         mine = drafts / new_id("builder")
@@ -96,7 +135,7 @@ def open_workspace(root: Path) -> Iterator[Workspace]:
     try:
         yield workspace
     finally:
-        shutil.rmtree(mine, ignore_errors=True)
+        remove_tree(mine)
         os.close(lifeline)
 
 
@@ -106,7 +145,7 @@ def _sweep(drafts: Path) -> None:
         # Its builder, or a child of it that still writes, is alive as long as the lock is taken.
         try:
             with _locked(folder / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)
         except (BlockingIOError, NotADirectoryError):
             continue
 
@@ -119,6 +158,19 @@ def _locked(file: Path, operation: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder as far as that is possible, however deep a package made it."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
+
+
+def system_use(digest: str) -> str:
+    """Return how a layer of system packages is called in the table of what is in use."""
+    return f"system {digest.removeprefix('sha256:')}"
 
 
 def publish(draft: Path, place: Path) -> None:

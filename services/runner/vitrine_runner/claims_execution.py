@@ -136,6 +136,7 @@ class CheckExecution:
         async with (
             desk.bundles.held(request.version_digest) as bundle,
             desk.viewer.shown(self._claim, request, self._folder) as view,
+            desk.pool.shelf.held(request.environment_digest),
         ):
             settings = desk.settings
             limits = bundle.spec.claim_limits(self._claim, settings.defaults, settings.ceiling)

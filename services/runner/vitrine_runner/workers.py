@@ -7,12 +7,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from vitrine_common.documents import Conditions
 from vitrine_common.environments import image_reference, system_root
 from vitrine_common.errors import Invalid
 from vitrine_common.ids import new_id
+from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.states import Reason
 from vitrine_common.telemetry import span
@@ -97,16 +97,14 @@ class WorkerPool:
     Args:
         engine: makes the sandboxes.
         bundles: the versions' files.
-        environments: host folder of environments, by digest.
+        shelf: the environments of this host.
         settings: limits, room and idle time.
     """
 
-    def __init__(
-        self, engine: Engine, bundles: Bundles, environments: Path, settings: RunnerSettings
-    ) -> None:
+    def __init__(self, engine: Engine, bundles: Bundles, shelf: Shelf, settings: RunnerSettings) -> None:
         self._engine = engine
         self._bundles = bundles
-        self._environments = environments
+        self.shelf = shelf
         self._settings = settings
         self._workers: list[Worker] = []
         self._stopping: dict[asyncio.Task[None], Worker] = {}
@@ -223,7 +221,7 @@ class WorkerPool:
         self._changed = asyncio.Event()
 
     def _start(self, need: Need, bundle: Bundle, limits: SpecLimits, holds: AsyncExitStack) -> Worker:
-        starting = asyncio.create_task(self._sandbox(need, bundle, limits), name="start worker")
+        starting = asyncio.create_task(self._sandbox(need, bundle, limits, holds), name="start worker")
         worker = Worker(need, bundle, limits, starting, holds, users=1)
         self._workers.append(worker)
         starting.add_done_callback(lambda _: self._started(worker))
@@ -235,8 +233,14 @@ class WorkerPool:
             self._begin_stop(worker)
         self._notify()
 
-    async def _sandbox(self, need: Need, bundle: Bundle, limits: SpecLimits) -> Sandbox:
+    async def _sandbox(
+        self, need: Need, bundle: Bundle, limits: SpecLimits, holds: AsyncExitStack
+    ) -> Sandbox:
         with span("start worker", version_digest=need.version_digest):
+            try:
+                await holds.enter_async_context(self.shelf.held(need.environment_digest))
+            except EnvironmentGone as error:
+                raise RunFault(Reason.PLATFORM_ERROR, error.message) from error
             try:
                 sandbox = await self._engine.start(self.spec_of(need, bundle, limits))
             except (StartError, ValueError) as error:
@@ -258,16 +262,10 @@ class WorkerPool:
         return sandbox
 
     def spec_of(self, need: Need, bundle: Bundle, limits: SpecLimits) -> SandboxSpec:
-        """Return what a sandbox of a version in an environment is made of; raises RunFault if it lacks."""
-        environment = self._environments / need.environment_digest.removeprefix("sha256:")
-        if not environment.is_dir():
-            message = (
-                f"The environment {need.environment_digest} is not on this host ({environment}); "
-                "builder and runner must share VITRINE_ENVIRONMENTS_DIR."
-            )
-            raise RunFault(Reason.PLATFORM_ERROR, message)
+        """Return what a sandbox of a version is made of, whose environment is held; raises RunFault."""
+        environment = self.shelf.path(need.environment_digest)
         try:
-            system = system_root(self._environments, environment)
+            system = system_root(self.shelf.directory, environment)
         except Invalid as error:
             raise RunFault(Reason.PLATFORM_ERROR, str(error)) from error
         return SandboxSpec(

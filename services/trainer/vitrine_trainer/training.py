@@ -15,6 +15,7 @@ from vitrine_common.documents import Output, Trial
 from vitrine_common.environments import image_reference, system_root
 from vitrine_common.errors import Invalid
 from vitrine_common.materialise import read_manifest, write_files
+from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.spec import Spec
 from vitrine_common.spec.sections import split_command
@@ -61,11 +62,11 @@ class Training:
 
     Args:
         engine: where the command runs.
-        environments: the host directory with the builder's environments.
+        shelf: the builder's environments on this host.
     """
 
     engine: Engine
-    environments: Path
+    shelf: Shelf
     blobs: BlobStore
     trials: Trials
     gpus: Gpus
@@ -86,7 +87,11 @@ class Training:
         try:
             with span("fetch source"):
                 await write_files(self.blobs, manifest, directory)
-            return await self._run(trial, spec, limits, directory, recorder)
+            async with self.shelf.held(trial.environment_digest or "") as environment:
+                sandbox = await self._sandbox(trial, limits, directory, environment)
+                return await self._run(trial, spec, sandbox, recorder)
+        except EnvironmentGone as error:
+            raise EngineError(error.message) from error
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -101,17 +106,12 @@ class Training:
             processes=settings.default_processes,
         )
 
-    async def _run(
-        self, trial: Trial, spec: Spec, limits: SpecLimits, directory: Path, recorder: Recorder
-    ) -> list[Output]:
-        environment = self.environments / (trial.environment_digest or "").removeprefix("sha256:")
-        if not environment.is_dir():
-            raise EngineError(f"environment {trial.environment_digest} is not on this host")
+    async def _sandbox(self, trial: Trial, limits: SpecLimits, directory: Path, environment: Path) -> Sandbox:
         try:
-            system = system_root(self.environments, environment)
+            system = system_root(self.shelf.directory, environment)
         except Invalid as error:
             raise EngineError(str(error)) from error
-        sandbox = await self.engine.start(
+        return await self.engine.start(
             SandboxSpec(
                 id=f"{trial.id}-{trial.attempt}",
                 environment=environment,
@@ -122,6 +122,8 @@ class Training:
                 gpu=limits.gpu > 0,
             )
         )
+
+    async def _run(self, trial: Trial, spec: Spec, sandbox: Sandbox, recorder: Recorder) -> list[Output]:
         try:
             await sandbox.load(ScriptModel())
             with span("train"):

@@ -46,6 +46,10 @@ class Ready:
     async def ahead(self, _requirements: str) -> AsyncIterator[None]:
         yield
 
+    @contextlib.asynccontextmanager
+    async def in_use(self, _lock: Lock) -> AsyncIterator[None]:
+        yield
+
     def find(self, lock: Lock) -> str:
         return "environment" if not lock.packages else "other"
 

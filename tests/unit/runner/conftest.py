@@ -12,6 +12,7 @@ from runner_doubles import BlobsDouble, EngineDouble
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import FileEntry, Manifest
 from vitrine_common.digests import canonical_json, sha256_bytes
+from vitrine_common.shelf import Shelf
 from vitrine_common.spec import Spec
 from vitrine_runner.bundles import Bundles
 from vitrine_runner.settings import RunnerSettings
@@ -73,7 +74,7 @@ async def make_pool(
 
     def make(**settings: Any) -> WorkerPool:
         runner = RunnerSettings(state_dir=tmp_path, **{"memory_bytes": 4 << 30, **settings})
-        pools.append(WorkerPool(engine, make_bundles(), environments, runner))
+        pools.append(WorkerPool(engine, make_bundles(), Shelf(environments), runner))
         return pools[-1]
 
     yield make

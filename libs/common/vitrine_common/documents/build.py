@@ -72,6 +72,7 @@ class Environment(Leased):
     `image_digest` (of the OCI config, so the image's id), `base_digest` and `layers` are there once an
     image was assembled; they are written with `ready_at`, or when a later build asks for the image.
     `system` are its Debian packages as `name=version`, `system_digest` names the layer that holds them.
+    `sources` are the hashes of the source distributions that wheels were built from, by package.
     `sbom_digest` and `provenance_digest` name blobs: a CycloneDX document, and an in-toto statement that is
     signed by whoever serves it. They and `wheels` are written after `ready_at`, and before a build succeeds.
     """
@@ -89,6 +90,7 @@ class Environment(Leased):
     layers: list[EnvironmentLayer] = []
     system_digest: str | None = None
     system: list[str] = []
+    sources: dict[str, str] = {}
     wheels: list[EnvironmentWheel] = []
     sbom_digest: str | None = None
     provenance_digest: str | None = None

@@ -17,6 +17,7 @@ class EnvironmentRequest(BaseModel):
     that bring no requirements of their own. At most one is set, none for an environment with nothing
     but Python. `extras` are optional lists of the file; `refresh` forgets what the index said before.
     `system` are Debian packages beside them, `system_file_digest` the bytes of a file with more of them.
+    `environment_digest` alone asks for an environment that was made before, from the lock that is kept.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,6 +32,7 @@ class EnvironmentRequest(BaseModel):
     system: tuple[str, ...] = ()
     system_file_digest: str | None = None
     system_file_name: str = "packages.txt"
+    environment_digest: str | None = None
     refresh: bool = False
 
 

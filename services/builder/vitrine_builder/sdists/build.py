@@ -29,6 +29,7 @@ from vitrine_builder.sdists.sandbox import BuildSandboxes, SandboxFailure
 from vitrine_builder.sdists.wheel import BadWheelError, check_wheel
 from vitrine_builder.simple_index import IndexFile, SimpleIndexes
 from vitrine_builder.workspace import Workspace, publish
+from vitrine_common.usage import environment_use
 
 MAX_SDIST_BYTES = 512 << 20
 _MAX_ANSWER = 256 << 10
@@ -168,14 +169,16 @@ class _Build:
         if not self._archive.exists():
             await self._fetch()
         environment = None
-        if lock is not None and lock.packages:
-            environment = await self.sdists.materialise(lock, self.report)
         answer = self.draft / step
         answer.mkdir()
-        try:
-            return await self.sdists.sandboxes.run(step, self._archive, environment, answer)
-        except SandboxFailure as failure:
-            self._fail(failure.why, failure.log)
+        with self.sdists.workspace.uses.open() as uses:
+            if lock is not None and lock.packages:
+                await uses.add(environment_use(environment_digest(lock, self.sdists.target)))
+                environment = await self.sdists.materialise(lock, self.report)
+            try:
+                return await self.sdists.sandboxes.run(step, self._archive, environment, answer)
+            except SandboxFailure as failure:
+                self._fail(failure.why, failure.log)
 
     async def _keep(self, built: Path, digest: str, key: str, lock: Lock) -> BuiltWheel:
         try:

@@ -115,6 +115,24 @@ class SystemStore:
         layer = self.find(digest) or await self._make(digest, base, packages, report)
         return SystemLock(layer.digest, layer.base, layer.packages)
 
+    async def again(self, digest: str, packages: Sequence[str], report: Report = silent) -> SystemLock:
+        """Return the lock of a layer that there was, made again of exactly those packages where it is gone.
+
+        Raises:
+            BuildFailure: a package cannot be had any more, or the base is another one now.
+        """
+        layer = self.find(digest)
+        if layer is not None:
+            return SystemLock(layer.digest, layer.base, layer.packages)
+        lock = await self.provide(packages, report)
+        if lock.digest != digest:
+            sentence = (
+                "The Debian packages of this environment cannot be had as they were, or the base is another "
+                "one now; push the version again."
+            )
+            raise BuildFailure(FailureReason.NO_SUCH_VERSION, sentence)
+        return lock
+
     def find(self, digest: str) -> SystemLayer | None:
         """Return the layer `digest`, or None when it has to be made."""
         return load_system(self.workspace, digest)

@@ -1,0 +1,121 @@
+"""Environments as runner and trainer take them: kept while they are used, made again when they are gone.
+
+The builder removes environments that nobody uses when its store is too large. Whoever wants one again has it
+made from the lock that is written down, and waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitrine_common.bus import Bus
+from vitrine_common.documents import Build
+from vitrine_common.errors import VitrineError
+from vitrine_common.ids import new_id
+from vitrine_common.messages import BuildStart, EnvironmentRequest
+from vitrine_common.states import BUILD, BuildState
+from vitrine_common.store import Database
+from vitrine_common.usage import environment_use, use_table
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.1
+_MARK_SECONDS = 60.0
+"""How exactly the time of the last use is written down."""
+
+
+class EnvironmentGone(VitrineError):
+    """An environment is not there and cannot be made again; says why."""
+
+
+@dataclass
+class Shelf:
+    """The environments of the host folder `directory`.
+
+    Without `bus` and `database`, an environment that is not there is not made again.
+    """
+
+    directory: Path
+    bus: Bus | None = None
+    database: Database | None = None
+    _making: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def path(self, digest: str) -> Path:
+        """Return where an environment is, or would be."""
+        return self.directory / digest.removeprefix("sha256:")
+
+    @contextlib.asynccontextmanager
+    async def held(self, digest: str) -> AsyncIterator[Path]:
+        """Give the folder of an environment, which stays while the block lasts; wait until it is made.
+
+        Raises:
+            EnvironmentGone: it cannot be made.
+        """
+        with use_table(self.directory).open() as uses:
+            await uses.add(environment_use(digest))
+            place = self.path(digest)
+            while not place.is_dir():
+                # Its maker uses it as well: holding on keeps it from being removed as soon as it is there.
+                await self._made_again(digest)
+            await asyncio.to_thread(_mark, place)
+            yield place
+
+    async def _made_again(self, digest: str) -> None:
+        if self.bus is None or self.database is None:
+            raise EnvironmentGone(
+                f"The environment {digest} is not on this host ({self.path(digest)}); "
+                "builder and runner must share VITRINE_ENVIRONMENTS_DIR."
+            )
+        making = self._making.get(digest)
+        if making is None:
+            making = asyncio.create_task(
+                self._make(self.bus, self.database, digest), name="environment again"
+            )
+            self._making[digest] = making
+            making.add_done_callback(lambda _done: self._making.pop(digest, None))
+        # Of several who wait for one making, each may give up alone.
+        await asyncio.shield(making)
+
+    async def _make(self, bus: Bus, database: Database, digest: str) -> None:
+        log.info("environment is made again", extra={"environment": digest})
+        build_id = new_id("build")
+        await bus.send(BuildStart(build_id=build_id, request=EnvironmentRequest(environment_digest=digest)))
+        build = None
+        while build is None or not BUILD.is_final(build.state):
+            await asyncio.sleep(_LOOK_SECONDS)
+            with contextlib.suppress(VitrineError):  # a server is away: look again
+                build = await database.collection(Build).find_one({"_id": build_id})
+        if build.state is not BuildState.SUCCEEDED:
+            told = build.problem.message if build.problem else "The builder did not say why."
+            raise EnvironmentGone(f"The environment {digest} is not there and cannot be made again. {told}")
+        if not self.path(digest).is_dir():
+            raise EnvironmentGone(
+                f"The environment {digest} was made and is not on this host ({self.path(digest)}); "
+                "builder and runner must share VITRINE_ENVIRONMENTS_DIR."
+            )
+
+
+def _mark(environment: Path) -> None:
+    """Write down that an environment is used, where this service may; the builder looks, too."""
+    description = environment / "environment.json"
+    with contextlib.suppress(OSError):
+        if time.time() - description.stat().st_mtime > _MARK_SECONDS:
+            os.utime(description)
+
+
+def layers_of(environment: Path) -> tuple[frozenset[str], str | None, str | None]:
+    """Return what an environment is made of: its layers, its system packages, and their base.
+
+    Raises:
+        FileNotFoundError: it is gone, or was not made by a builder.
+    """
+    kept = json.loads((environment / "environment.json").read_bytes())
+    return frozenset(kept.get("layers", ())), kept.get("system"), kept.get("base")
