@@ -14,6 +14,7 @@ from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.links import NewLink
 from vitrine_api.monitoring import WINDOW, Summary
 from vitrine_api.policy import Action, Principal, allows
+from vitrine_api.quotas import QuotaUse
 from vitrine_api.resources import (
     API,
     CheckpointOut,
@@ -23,6 +24,7 @@ from vitrine_api.resources import (
     ModelOut,
     MonitorOut,
     OutputOut,
+    QuotaOut,
     RunOut,
     TokenOut,
     TrialOut,
@@ -44,6 +46,11 @@ from vitrine_common.documents import (
 )
 from vitrine_common.documents.run import Timings
 from vitrine_common.spec import Spec
+
+
+def quota_out(use: QuotaUse) -> QuotaOut:
+    """Describe a quota."""
+    return QuotaOut.model_validate(use, from_attributes=True)
 
 
 def token_out(token: ApiToken, secret: str | None = None) -> TokenOut:

@@ -150,13 +150,14 @@ class Quotas:
     async def _take(self, user_id: str, counter: str, amount: int, *, forced: bool = False) -> AccountUse:
         period = STORAGE if counter == "storage_bytes" else _today()
         use, limit = await self._usage.of(user_id, period), await self._limit(user_id, counter)
-        if not await self._usage.take(use, counter, amount, None if forced else limit):
+        taken = await self._usage.take(use, counter, amount, None if forced else limit)
+        if taken is None:
             known = await self._usage.of(user_id, period)
             raise _over(counter, getattr(known, counter), limit, amount)
-        before = getattr(use, counter)
-        if before * 100 < NEAR_PERCENT * limit <= (before + amount) * 100:
+        now = getattr(taken, counter)
+        if (now - amount) * 100 < NEAR_PERCENT * limit <= now * 100:
             await self._tell(user_id, counter, period)
-        return use
+        return taken
 
     async def _limit(self, user_id: str, counter: str) -> int:
         name = QUOTAS[counter].name
@@ -189,5 +190,3 @@ def _over(counter: str, used: int, limit: int, amount: int) -> OverQuota:
 
 def _today() -> str:
     return f"{utcnow():%Y-%m-%d}"
-
-

@@ -26,6 +26,16 @@ class Listed(BaseModel, Generic[R]):
     next: str | None = None
 
 
+class QuotaOut(BaseModel):
+    """A quota of an account, and what is used of it."""
+
+    name: str
+    title: str
+    unit: str
+    used: int
+    limit: int
+
+
 class AccountOut(BaseModel):
     """An account, for itself."""
 
@@ -35,6 +45,7 @@ class AccountOut(BaseModel):
     operator: bool = False
     roles: list[str] = []
     scopes: list[str]
+    quotas: list[QuotaOut] = []
 
 
 class TokenOut(BaseModel):

@@ -11,6 +11,7 @@ from vitrine_api.link_quota import Quota, check_size
 from vitrine_api.link_states import check_usable, link_state
 from vitrine_api.policy import Action, Member, Principal, Visitor, require
 from vitrine_api.progress import Follower, Hub
+from vitrine_api.quotas import OverQuota, Quotas
 from vitrine_api.repository import Page, Repository, page_of
 from vitrine_api.run_inputs import RunInputs
 from vitrine_api.settings import ApiSettings
@@ -50,9 +51,16 @@ class RunRecord:
 class Runs:
     """Takes run requests and reads what became of them."""
 
-    def __init__(
-        self, repository: Repository, inputs: RunInputs, bus: Bus, hub: Hub, settings: ApiSettings
+    def __init__(  # noqa: PLR0917 - wired in one place
+        self,
+        repository: Repository,
+        inputs: RunInputs,
+        bus: Bus,
+        hub: Hub,
+        settings: ApiSettings,
+        quotas: Quotas,
     ) -> None:
+        self._quotas = quotas
         self._accounts = repository.accounts
         self._links = repository.links
         self._runs = repository.runs
@@ -70,6 +78,7 @@ class Runs:
         """
         require(member, Action.RUN, version)
         request = await self._request(version, raw, member.id)
+        await self._quotas.take_runs(version.owner_id)
         await self._accept(request.model_copy(update={"user_id": member.id}))
         await audit.record(self._accounts, member, "run.requested", request)
         return RunRecord(request, None)
@@ -89,12 +98,7 @@ class Runs:
         request = await self._request(version, raw, None)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
         request.blind = visitor.link.blind or bool(visitor.link.venue_id)
-        link = await self._quota.take(visitor.link)
-        try:
-            check_usable(link)
-        except VitrineError:
-            await self._quota.give_back(link)
-            raise
+        await take_run(self._quota, self._quotas, visitor.link)
         # From here on a failure may leave the request stored, so what was counted stays counted.
         await self._accept(request)
         await self._stop_if_revoked(request)
@@ -229,6 +233,31 @@ class Runs:
         for request in requests:
             if not RunRecord(request, runs.get(request.id)).final:
                 await self._bus.send(RunCancel(run_id=request.id))
+
+
+async def take_run(quota: Quota, quotas: Quotas, link: ShareLink) -> ShareLink:
+    """Count a run of a link, and of its owner; nothing is counted where it is refused.
+
+    Raises Gone, LinkPaused, TooMany, in words that tell visitors nothing of the owner.
+    """
+    try:
+        await quotas.take_runs(link.owner_id)
+    except OverQuota:
+        raise TooMany(
+            "this model was run as often today as its owner's quota allows; try again tomorrow (UTC)"
+        ) from None
+    try:
+        taken = await quota.take(link)
+    except VitrineError:
+        await quotas.give_runs(link.owner_id)
+        raise
+    try:
+        check_usable(taken)
+    except VitrineError:
+        await quota.give_back(taken)
+        await quotas.give_runs(link.owner_id)
+        raise
+    return taken
 
 
 def _check_ready_for_visitors(version: Version) -> None:

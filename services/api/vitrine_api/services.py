@@ -18,7 +18,9 @@ from vitrine_api.claims.repository import Checks as CheckRepository
 from vitrine_api.claims.repository import Datasets as DatasetRepository
 from vitrine_api.collaborators import Collaborators
 from vitrine_api.dashboard import Dashboard
+from vitrine_api.diff import Diffs
 from vitrine_api.environments import Environments
+from vitrine_api.grants import Grants
 from vitrine_api.health import Health
 from vitrine_api.invites import Invites
 from vitrine_api.link_doors import Doors
@@ -34,10 +36,13 @@ from vitrine_api.notifications.watching import Watching
 from vitrine_api.passwords import Passwords
 from vitrine_api.policy import Principal, Visitor
 from vitrine_api.progress import Hub
+from vitrine_api.quotas import Quotas
 from vitrine_api.rates import RateLimit
 from vitrine_api.receipts import CatchUp, Receipts, Signer
 from vitrine_api.receipts.repository import ReceiptRepository
 from vitrine_api.repository import Repository
+from vitrine_api.repository.erasure import Doomed
+from vitrine_api.repository.usage import Usage
 from vitrine_api.resets import Credentials
 from vitrine_api.roles import Roles
 from vitrine_api.run_inputs import RunInputs
@@ -75,6 +80,7 @@ class Services:
     uploads: Uploads
     models: Models
     environments: Environments
+    diffs: Diffs
     versions: Versions
     runs: Runs
     links: Links
@@ -103,6 +109,7 @@ class Services:
     credentials: Credentials
     collaborators: Collaborators
     roles: Roles
+    quotas: Quotas
     run_starts: RateLimit
     verifications: RateLimit
 
@@ -130,16 +137,12 @@ class Services:
 def wire(platform: Platform, settings: ApiSettings) -> Services:
     """Return the use cases over the platform's connections."""
     repository, blobs, bus, hub = Repository(platform.database), platform.blobs, platform.bus, Hub()
-    uploads = Uploads(repository.bundles, blobs, settings)
-    models = Models(repository.bundles, blobs)
-    inputs = RunInputs(repository.bundles, models, uploads, blobs)
-    runs = Runs(repository, inputs, bus, hub, settings)
     smtp_url = settings.smtp_url.get_secret_value()
     signed = ReceiptRepository(platform.database)
     signer = Signer(settings.signing_key_file, signed, settings.base_url)
     receipts = Receipts(signed, signer, settings.base_url)
-    datasets = Datasets(DatasetRepository(platform.database), repository, blobs)
     check_documents = CheckRepository(platform.database)
+    environments = Environments(repository, blobs, signer)
     mailer = SmtpMailer(smtp_url) if smtp_url else FolderMailer(settings.mail_dir)
     mail = MailOutbox(repository.mails, mailer, settings.mail_from, platform.holder)
     told = NotificationRepository(platform.database)
@@ -155,6 +158,13 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     notices = Notices(told, mailing, hook_documents, delivering, settings.base_url)
     delivering.on_switched_off = notices.webhook_switched_off
     facts = Facts(notices, told)
+    quotas = Quotas(Usage(platform.database), repository.accounts.users, notices, settings)
+    grants = Grants(repository.bundles, Doomed(platform.database), blobs, quotas)
+    uploads = Uploads(repository.bundles, blobs, settings, grants, quotas)
+    models = Models(repository.bundles, blobs)
+    inputs = RunInputs(repository.bundles, models, uploads, blobs)
+    runs = Runs(repository, inputs, bus, hub, settings, quotas)
+    datasets = Datasets(DatasetRepository(platform.database), repository, blobs, grants)
     collaborators = Collaborators(repository, notices)
     passwords = Passwords()
     use = BlindUse(repository.links, repository.scores)
@@ -170,7 +180,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         RateLimit("unknown links", settings.link_guess_rate),
         hub,
     )
-    checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings)
+    checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings, quotas)
     return Services(
         settings=settings,
         platform=platform,
@@ -187,14 +197,16 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         ),
         credentials=Credentials(repository, passwords, mail, settings.base_url),
         collaborators=collaborators,
+        quotas=quotas,
         roles=Roles(repository.accounts),
         sessions=Sessions(repository.accounts, settings.session_seconds),
         tokens=Tokens(repository.accounts),
         invites=Invites(repository.accounts, collaborators, mail, settings.base_url),
         uploads=uploads,
         models=models,
-        environments=Environments(repository, blobs, signer),
-        versions=Versions(repository, blobs, datasets),
+        environments=environments,
+        diffs=Diffs(models, blobs, environments, checks),
+        versions=Versions(repository, blobs, datasets, grants, quotas),
         datasets=datasets,
         checks=checks,
         attesting=Attesting(check_documents, receipts),
@@ -206,7 +218,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         doors=doors,
         blind_texts=texts,
         link_use=use,
-        training=Training(repository, blobs, bus, hub, settings),
+        training=Training(repository, blobs, bus, hub, settings, grants),
         monitoring=Monitoring(repository.scores, use),
         mailer=mailer,
         mail=mail,

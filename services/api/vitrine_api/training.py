@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vitrine_api.grants import Grants
 from vitrine_api.manifests import check_present, read_bundle, store_manifest
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.progress import Follower, Hub
@@ -56,9 +57,16 @@ class TrialRecord:
 class Training:
     """Takes training requests and reads what became of them."""
 
-    def __init__(
-        self, repository: Repository, blobs: BlobStore, bus: Bus, hub: Hub, settings: ApiSettings
+    def __init__(  # noqa: PLR0917 - wired in one place
+        self,
+        repository: Repository,
+        blobs: BlobStore,
+        bus: Bus,
+        hub: Hub,
+        settings: ApiSettings,
+        grants: Grants,
     ) -> None:
+        self._grants = grants
         self._repository = repository
         self._trials = repository.trials
         self._blobs = blobs
@@ -75,7 +83,7 @@ class Training:
             raise Invalid(f"train: {message}", (Problem("train", message),))
         await check_present(self._repository.bundles, member.id, bundle.manifest)
         digest, size = await store_manifest(self._blobs, bundle.manifest)
-        await self._repository.bundles.grant(member.id, digest, size)
+        await self._grants.grant(member.id, digest, size)
         request = TrainRequest(
             id=new_id("trial"),
             owner_id=member.id,

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from vitrine_api.grants import Grants
 from vitrine_api.policy import Action, Member, require
+from vitrine_api.quotas import Quotas
 from vitrine_api.repository import Bundles
 from vitrine_api.settings import ApiSettings
 from vitrine_common.blobs import BlobNotFound, BlobStore, DigestMismatch, SizeMismatch
@@ -31,7 +33,11 @@ class Part:
 class Uploads:
     """Takes blobs in. A digest is present for those alone who brought it (or made it here)."""
 
-    def __init__(self, bundles: Bundles, blobs: BlobStore, settings: ApiSettings) -> None:
+    def __init__(
+        self, bundles: Bundles, blobs: BlobStore, settings: ApiSettings, grants: Grants, quotas: Quotas
+    ) -> None:
+        self._grants = grants
+        self._quotas = quotas
         self._bundles = bundles
         self._blobs = blobs
         self._settings = settings
@@ -55,6 +61,7 @@ class Uploads:
             )
         present = await self._bundles.grants(member.id, sizes)
         missing = [(digest, size) for digest, size in sizes.items() if present.get(digest) != size]
+        await self._quotas.check_storage(member.id, sum(dict(missing).values()))
         return list(await asyncio.gather(*(self._begin(member, *item) for item in missing)))
 
     async def _begin(self, member: Member, digest: str, size: int) -> tuple[Upload, list[Part]]:
@@ -98,7 +105,7 @@ class Uploads:
             await self.drop(upload)
             raise
         # The upload stays until it expires: completing it twice, after a lost answer, is no error.
-        await self._bundles.grant(member.id, upload.digest, upload.size)
+        await self._grants.grant(member.id, upload.digest, upload.size)
         return upload
 
     async def store(self, user_id: str | None, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
@@ -113,7 +120,7 @@ class Uploads:
 
         digest = await self._blobs.put_stream(counted())
         if user_id is not None:
-            await self._bundles.grant(user_id, digest, size)
+            await self._grants.grant(user_id, digest, size)
         return digest, size
 
     async def drop(self, upload: Upload) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from vitrine_api import audit
 from vitrine_api.claims.datasets import Datasets
+from vitrine_api.grants import Grants
 from vitrine_api.manifests import Bundle, check_present, load_bundle, read_bundle, store_manifest
 from vitrine_api.policy import Action, Member, allows, require
+from vitrine_api.quotas import Quotas
 from vitrine_api.repository import Repository
 from vitrine_common.blobs import BlobStore
 from vitrine_common.clock import utcnow
@@ -26,7 +28,11 @@ log = logging.getLogger(__name__)
 class Versions:
     """Makes versions of manifests and moves them through `states.VERSION`."""
 
-    def __init__(self, repository: Repository, blobs: BlobStore, datasets: Datasets) -> None:
+    def __init__(
+        self, repository: Repository, blobs: BlobStore, datasets: Datasets, grants: Grants, quotas: Quotas
+    ) -> None:
+        self._grants = grants
+        self._quotas = quotas
         self._datasets = datasets
         self._repository = repository
         self._bundles = repository.bundles
@@ -49,7 +55,7 @@ class Versions:
         await check_present(self._bundles, member.id, bundle.manifest)
         await self._datasets.check_claims(member.id, bundle.spec)
         digest, size = await store_manifest(self._blobs, bundle.manifest)
-        await self._bundles.grant(member.id, digest, size)
+        await self._grants.grant(member.id, digest, size)
         if theirs is not None:
             await self._grant_owner(theirs, bundle, digest, size)
         model = theirs or await self._bundles.model_for(
@@ -74,7 +80,7 @@ class Versions:
     async def _grant_owner(self, model: Model, bundle: Bundle, digest: str, size: int) -> None:
         """Let what a collaborator brought count as present for the model's owner."""
         owner = await self._repository.accounts.users.get(model.owner_id)
-        await self._bundles.grant(owner.id, digest, size)
+        await self._grants.grant(owner.id, digest, size)
         await self._grant_all(owner, bundle)
 
     async def register(self, version_id: str, manifest_digest: str, trial_id: str) -> None:
@@ -111,7 +117,7 @@ class Versions:
         present = await self._bundles.grants(user.id, sizes)
         for digest, size in sizes.items():
             if digest not in present:
-                await self._bundles.grant(user.id, digest, size)
+                await self._grants.grant(user.id, digest, size, forced=True)
 
     async def _insert(
         self,
@@ -128,6 +134,8 @@ class Versions:
         if there is not None:
             return there, False
         start = _build(bundle, refresh=refresh)
+        # What was trained here is registered in any case: its trial has ended well.
+        await self._quotas.begin_build(model.owner_id, start.build_id, forced=lineage is not None)
         version = Version(
             id=version_id,
             model_id=model.id,
@@ -148,9 +156,11 @@ class Versions:
         try:
             await self._bundles.versions.insert(version, [start])
         except OverflowError:
+            await self._quotas.end_build(start.build_id, 0)
             message = "has a number beyond 64 bits, which cannot be stored; write it as text"
             raise Invalid(f"spec: {message}", (Problem("spec", message),)) from None
         except Conflict:
+            await self._quotas.end_build(start.build_id, 0)
             there = await self._bundles.version(model_id=model.id, digest=digest)
             if there is None:
                 raise
@@ -160,20 +170,29 @@ class Versions:
 
     async def _rebuild(self, version: Version, bundle: Bundle, *, refresh: bool) -> Version:
         start = _build(bundle, refresh=refresh)
+        await self._quotas.begin_build(version.owner_id, start.build_id)
         changes = {"build_id": start.build_id, "build_problem": None}
         building = await self._bundles.advance(version, VersionState.BUILDING, changes, [start])
-        # None: another push was quicker, and its build serves this one as well.
+        if building is None:  # another push was quicker, and its build serves this one as well
+            await self._quotas.end_build(start.build_id, 0)
         return building or await self._bundles.versions.get(version.id)
 
     async def build_succeeded(self, build_id: str, environment_digest: str) -> None:
         """Make every version that waits for the build ready. Idempotent."""
+        await self._settle(build_id)
         for version in await self._bundles.waiting_for(build_id):
             ready = VersionReady(version_id=version.id, version_digest=version.digest)
             changes = {"environment_digest": environment_digest, "build_problem": None}
             await self._bundles.advance(version, VersionState.READY, changes, [ready])
 
+    async def _settle(self, build_id: str) -> None:
+        """Charge the owner what the build took."""
+        build = await self._bundles.build(build_id)
+        await self._quotas.end_build(build_id, sum(build.timings_ms.values()) / 1000 if build else 0)
+
     async def build_failed(self, build_id: str, reason: str) -> None:
         """Tell every version that waits for the build why it will not be ready. Idempotent."""
+        await self._settle(build_id)
         waiting = await self._bundles.waiting_for(build_id)
         if not waiting:
             return

@@ -16,8 +16,9 @@ from vitrine_api.link_quota import Quota, check_size
 from vitrine_api.link_states import check_usable, link_state
 from vitrine_api.policy import Action, Member, Principal, Visitor, allows, require
 from vitrine_api.progress import Follower, Hub
+from vitrine_api.quotas import Quotas
 from vitrine_api.repository import Page, Repository, page_of
-from vitrine_api.runs import check_ready
+from vitrine_api.runs import check_ready, take_run
 from vitrine_api.settings import ApiSettings
 from vitrine_api.uploads import Uploads
 from vitrine_common.bus import Bus
@@ -31,7 +32,7 @@ from vitrine_common.documents import (
     ShareLink,
     Version,
 )
-from vitrine_common.errors import Conflict, NotFound, TooMany, VitrineError
+from vitrine_common.errors import Conflict, NotFound, TooMany
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ClaimCancel, ClaimCheckStart
 from vitrine_common.spec import Claim, Spec
@@ -105,7 +106,9 @@ class Checks:
         bus: Bus,
         hub: Hub,
         settings: ApiSettings,
+        quotas: Quotas,
     ) -> None:
+        self._quotas = quotas
         self._checks = checks
         self._datasets = datasets
         self._links = repository.links
@@ -126,6 +129,7 @@ class Checks:
         """
         require(member, Action.RUN, version)
         request = await self._request(version, name, sent, member.id)
+        await self._quotas.take_runs(version.owner_id)
         await self._accept(request.model_copy(update={"user_id": member.id}))
         await audit.record(self._accounts, member, "claim_check.requested", request)
         return CheckRecord(request, None)
@@ -144,13 +148,8 @@ class Checks:
         check_size(visitor.link, {str(index): item.file for index, item in enumerate(sent)})
         request = await self._request(version, name, sent, None)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
-        request.blind = visitor.link.blind
-        link = await self._quota.take(visitor.link)
-        try:
-            check_usable(link)
-        except VitrineError:
-            await self._quota.give_back(link)
-            raise
+        request.blind = visitor.link.blind or bool(visitor.link.venue_id)
+        await take_run(self._quota, self._quotas, visitor.link)
         # From here on a failure may leave the request stored, so what was counted stays counted.
         await self._accept(request)
         await self._stop_if_revoked(request)

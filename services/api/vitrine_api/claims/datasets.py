@@ -8,6 +8,7 @@ from typing import Any
 
 from vitrine_api import audit
 from vitrine_api.claims.repository import Datasets as DatasetRepository
+from vitrine_api.grants import Grants
 from vitrine_api.manifests import check_present, read_files, store_manifest
 from vitrine_api.models import MAX_MANIFEST_BYTES
 from vitrine_api.policy import Action, Member, require
@@ -28,7 +29,10 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 class Datasets:
     """Makes and reads datasets; what is not one's own does not exist."""
 
-    def __init__(self, datasets: DatasetRepository, repository: Repository, blobs: BlobStore) -> None:
+    def __init__(
+        self, datasets: DatasetRepository, repository: Repository, blobs: BlobStore, grants: Grants
+    ) -> None:
+        self._grants = grants
         self._datasets = datasets
         self._bundles = repository.bundles
         self._accounts = repository.accounts
@@ -51,7 +55,7 @@ class Datasets:
             raise Invalid("files: there is none", (Problem("files", "there is none; push at least one"),))
         await check_present(self._bundles, member.id, manifest)
         digest, size = await store_manifest(self._blobs, manifest)
-        await self._bundles.grant(member.id, digest, size)
+        await self._grants.grant(member.id, digest, size)
         return await self._version(member, name, manifest, digest, private=private)
 
     async def _version(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vitrine_api import views
+from vitrine_api import formats, views
+from vitrine_api.quotas import NEAR_PERCENT, QuotaUse
 from vitrine_api.sessions import OpenSession
 from vitrine_common.documents import Collaborator
 
@@ -16,6 +17,24 @@ def device_label(agent: str) -> str:
     browser = next((name for name in _BROWSERS if name in agent), "")
     system = next((name for name in _SYSTEMS if name in agent), "")
     return " on ".join(_NAMES.get(part, part) for part in (browser, system) if part) or "A browser"
+
+
+def quota_row(use: QuotaUse) -> views.QuotaRow:
+    """Return a quota as a row, in units that people read."""
+    share = 100 if not use.limit else min(100, use.used * 100 // use.limit)
+    return views.QuotaRow(
+        title=use.title,
+        used=_amount(use.used, use.unit),
+        limit=_amount(use.limit, use.unit),
+        share=share,
+        near=share >= NEAR_PERCENT,
+    )
+
+
+def _amount(number: int, unit: str) -> str:
+    if unit == "bytes":
+        return formats.size(number)
+    return f"{number / 60:,.0f} min" if unit == "seconds" else f"{number:,}"
 
 
 def session_row(session: OpenSession) -> views.SessionRow:

@@ -40,9 +40,7 @@ class Bundles:
         if await self.blob_grants.find_one({"_id": grant_id}) is not None:
             return False
         try:
-            await self.blob_grants.insert(
-                BlobGrant(id=grant_id, user_id=user_id, digest=digest, size=size)
-            )
+            await self.blob_grants.insert(BlobGrant(id=grant_id, user_id=user_id, digest=digest, size=size))
         except Conflict:
             return False  # a request at the same time granted it
         return True

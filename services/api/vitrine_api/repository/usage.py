@@ -39,13 +39,12 @@ class Usage:
         )
         return int(rows[0]["bytes"]) if rows else 0
 
-    async def take(self, use: AccountUse, counter: str, amount: int, limit: int | None) -> bool:
-        """Raise a counter by `amount`; False, and nothing is done, when that is beyond `limit`."""
+    async def take(self, use: AccountUse, counter: str, amount: int, limit: int | None) -> AccountUse | None:
+        """Raise a counter by `amount`; None, and nothing is done, when that is beyond `limit`."""
         where: dict[str, object] = {"_id": use.id}
         if limit is not None:
             where[counter] = {"$lte": limit - amount}
-        changed = await self.use.update(where, {"user_id": use.user_id}, increments={counter: amount})
-        return changed is not None
+        return await self.use.update(where, {"user_id": use.user_id}, increments={counter: amount})
 
     async def give(self, use_id: str, user_id: str, counter: str, amount: int) -> None:
         """Lower a counter."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vitrine_api.dependencies import App, Pages, Who, address_of
 from vitrine_api.descriptions import (
     invite_out,
+    quota_out,
     token_out,
 )
 from vitrine_api.durations import parse_lifetime
@@ -116,10 +117,11 @@ async def logout(who: Who, app: App) -> None:
 
 
 @router.get("/whoami")
-async def whoami(who: Who) -> AccountOut:
+async def whoami(who: Who, app: App) -> AccountOut:
     """Say who asks."""
     user = who.user
     return AccountOut(
+        quotas=[quota_out(item) for item in await app.quotas.of(user.id)],
         id=user.id,
         email=user.email,
         name=user.name,

@@ -15,7 +15,7 @@ from vitrine_api.forms import text_of, texts_of
 from vitrine_api.login_limits import DEVICE_SECONDS
 from vitrine_api.pages import GUEST_COOKIE, Page, Visit, field_problems, local_url, see, set_cookie
 from vitrine_api.policy import ALL_SCOPES
-from vitrine_api.presenters.accounts import collaboration_row, device_label, session_row
+from vitrine_api.presenters.accounts import collaboration_row, device_label, quota_row, session_row
 from vitrine_api.presenters.links import exhibits, invite_row, token_row
 from vitrine_api.routes.pages_dashboard import dashboard_page
 from vitrine_common.clock import utcnow
@@ -131,6 +131,7 @@ async def settings_view(
         new_invite_url=invite_url,
         sessions=tuple(session_row(item) for item in await services.sessions.of(who)),
         works_on=tuple(collaboration_row(item) for item in await services.collaborators.works_on(who)),
+        quotas=tuple(quota_row(item) for item in await services.quotas.of(who.id)),
         roles=tuple(who.user.roles),
         problems=field_problems(error.problems) if error else (),
     )
