@@ -66,6 +66,9 @@ def write_pictures(folder: Path) -> None:
         picture = Image.new("L", (64, 64), 245)
         ImageDraw.Draw(picture).text((18, 4), str(digit), fill=20, font_size=52)
         picture.save(folder / f"digit-{digit}.png")
+    (folder / "rows.csv").write_text(
+        "day,rain,sun\n" + "".join(f"{day},0.{day},{9 - day}\n" for day in range(1, 10))
+    )
     large = Image.linear_gradient("L").resize((640, 400))
     Image.merge("RGB", (large, large.rotate(180), large)).save(folder / "digit-large.png")
 

@@ -35,6 +35,7 @@ from view_samples.visitor import (
     ANONYMOUS,
     CANCELLED,
     CARD,
+    COMPARISON,
     DONE,
     EVERY_FIELD,
     EVERY_OUTPUT,
@@ -43,6 +44,7 @@ from view_samples.visitor import (
     LONG,
     OWNER,
     OWNER_RUNS,
+    PLAYED,
     QUEUED,
     RUNNING,
     SHOWCASE,
@@ -109,6 +111,12 @@ SAMPLES: dict[str, Sample] = {
         v.RunPage(run=replace(DONE, outputs=EVERY_OUTPUT), model_title="Every kind of output"),
         ANONYMOUS,
     ),
+    "run-played": (v.RunPage(run=replace(DONE, outputs=PLAYED), model_title="Sounds"), ANONYMOUS),
+    "run-streaming": (
+        v.RunPage(run=replace(RUNNING, token=TOKEN, show_logs=False, streams=True), model_title="Handwritten digits"),
+        ANONYMOUS,
+    ),
+    "compare": (COMPARISON, ANONYMOUS),
     "run-queued": (v.RunPage(run=QUEUED, model_title="Handwritten digits"), ANONYMOUS),
     "run-running": (
         v.RunPage(

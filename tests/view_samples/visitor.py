@@ -108,6 +108,15 @@ EVERY_FIELD: tuple[v.AnyField, ...] = (
         examples=(v.FileExample(index=0, filename="weather-1961.csv", url="/samples/w.csv", size=18_400),),
         chosen=0,
     ),
+    v.TableField(
+        name="rows",
+        title="Rows",
+        accept=(".csv", "text/csv"),
+        max_bytes=5_000_000,
+        required=False,
+        description="One row for each day.",
+    ),
+    v.AudioField(name="voice", title="Voice", accept=("audio/*",), max_bytes=20_000_000, required=False),
     v.JsonField(
         name="options",
         title="Options",
@@ -157,6 +166,47 @@ EVERY_OUTPUT: tuple[v.AnyOutput, ...] = (
         name="archive", title="Archive", url="/samples/a.zip", filename=LONG + ".zip", size=1_840_211
     ),
 )
+PLAYED: tuple[v.AnyOutput, ...] = (
+    v.FileOutput(
+        name="speech",
+        title="Speech",
+        url="/samples/speech.wav",
+        filename="speech.wav",
+        size=96_044,
+        media_type="audio/wav",
+    ),
+    v.FileOutput(
+        name="rows",
+        title="Rows",
+        url="/samples/rows.csv",
+        filename="rows.csv",
+        size=1_044,
+        media_type="text/csv",
+    ),
+)
+CODE = (
+    v.CodeSample(
+        language="curl",
+        title="curl",
+        text="curl -sS -H 'Prefer: wait=60' \\\n  -F input.image=@digit-3.png \\\n  https://vitrine.example/api/v1/links/q7Vw/runs",
+    ),
+    v.CodeSample(language="python", title="Python", text="from vitrine import Client\n\ninputs = {}"),
+    v.CodeSample(language="cli", title="Command line", text="vitrine run https://vitrine.example/s/q7Vw"),
+)
+FACTS = v.CardFacts(
+    facts=(
+        v.CardFact(title="Licence", items=("apache-2.0",), url="https://example.org/licence"),
+        v.CardFact(title="Data", items=("mnist", "load_digits")),
+        v.CardFact(title="Tags", items=("vision", "handwriting", "small")),
+    ),
+    results=(
+        v.CardResult(
+            task="Image classification", dataset="digits, held out", metric="Accuracy", value="0.972"
+        ),
+        v.CardResult(task="Image classification", dataset="digits, held out", metric="F1", value="0.97"),
+    ),
+    samples=(),
+)
 INPUTS = (
     v.InputSummary(title="Digit", text="digit-3.png, 412 B", url=PICTURE.format(3), is_image=True),
     v.InputSummary(title="Background", text="auto"),
@@ -174,8 +224,11 @@ DONE = v.RunView(
     total_ms=171.0,
     inputs=INPUTS,
     outputs=(LABEL, SCORES),
+    code=CODE,
 )
-QUEUED = v.RunView(id=RUN_ID, token=TOKEN, state="queued", created_at=ago(seconds=2), ahead=2, inputs=INPUTS)
+QUEUED = v.RunView(
+    id=RUN_ID, token=TOKEN, state="queued", created_at=ago(seconds=2), ahead=2, wait_ms=42_000, inputs=INPUTS
+)
 RUNNING = v.RunView(
     id=RUN_ID,
     state="running",
@@ -246,9 +299,35 @@ SHOWCASE = v.Showcase(
     version="3",
     digest=DIGEST,
     card=CARD,
+    facts=FACTS,
+    link_url=f"https://vitrine.example/s/{TOKEN}",
     fields=FIELDS,
     history=HISTORY[1:],
     expires_at=NOW + timedelta(days=12),
     max_runs=200,
     runs_left=161,
+)
+
+AGAIN = replace(
+    DONE,
+    id=RUN_ID[:-1] + "x",
+    created_at=ago(minutes=1),
+    inputs=(replace(INPUTS[0], text="digit-5.png", url=PICTURE.format(5), identity="b"), INPUTS[1]),
+    outputs=(v.LabelOutput(name="digit", title="Digit", label="5"), SCORES),
+)
+COMPARISON = v.Comparison(
+    left=DONE,
+    right=AGAIN,
+    inputs=tuple(
+        v.ComparedInput(title=left.title, left=left, right=right)
+        for left, right in zip(DONE.inputs, AGAIN.inputs, strict=True)
+    ),
+    outputs=(
+        v.ComparedOutput(title="Digit", left=LABEL, right=AGAIN.outputs[0]),
+        v.ComparedOutput(title="Probabilities", left=SCORES, right=SCORES),
+        v.ComparedOutput(title="Picture", left=EVERY_OUTPUT[2], right=EVERY_OUTPUT[2]),
+        v.ComparedOutput(title="Note", left=None, right=EVERY_OUTPUT[0]),
+    ),
+    model_title="Handwritten digits",
+    home_url=f"/s/{TOKEN}",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -17,16 +17,24 @@ from markupsafe import Markup
 _SAFE_LINK = re.compile(r"^(https?://|mailto:|#)", re.IGNORECASE)
 _TOP_HEADING = 3
 _LINK_REL = "nofollow noopener noreferrer"
+_FENCE = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 MAX_LENGTH = 200_000
 
 
+def split_front_matter(card: str) -> tuple[str, str]:
+    """Return the YAML between `---` lines at the beginning (empty without), and the Markdown after it."""
+    found = _FENCE.match(card)
+    return ((found["yaml"] or ""), card[found.end() :]) if found else ("", card)
+
+
+@lru_cache(maxsize=64)
 def render_markdown(text: str) -> Markup:
     """Return safe HTML of CommonMark with tables and strikethrough; headings start at level 3.
 
-    Text beyond 200,000 characters is cut.
+    Front matter is left out; text beyond 200,000 characters is cut.
     """
     parser = _parser()
-    tokens = parser.parse(text[:MAX_LENGTH])
+    tokens = parser.parse(split_front_matter(text)[1][:MAX_LENGTH])
     for token in tokens:
         _adapt(token)
     html = parser.renderer.render(tokens, parser.options, {})

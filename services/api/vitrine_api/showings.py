@@ -59,7 +59,14 @@ class Showing:
     def reader(self) -> Reader:
         """What this visitor sees of their runs."""
         receipts = self.visit.services.receipts.signer.enabled
-        return Reader(token=self.token, place=self.place, sight=self.sight, receipts=receipts)
+        return Reader(
+            token=self.token,
+            place=self.place,
+            sight=self.sight,
+            receipts=receipts,
+            base_url=self.visit.services.settings.base_url,
+            has_passcode=self.visitor.link.access == "restricted",
+        )
 
     def answer(self, response: Response) -> Response:
         """Hand a new visitor their cookie, which goes to this link's pages alone; none in frames."""

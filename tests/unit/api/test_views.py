@@ -81,7 +81,13 @@ def poison(value: Any, name: str = "") -> Any:
 def test_every_template_has_a_sample() -> None:
     """A page that no test renders would go out unseen."""
     shown = {view.template for view, _ in EVERYTHING.values()}
-    parts = {"base.html", "fragments/run_live.html", "fragments/history.html", "fragments/claims.html"}
+    parts = {
+        "base.html",
+        "fragments/run_live.html",
+        "fragments/history.html",
+        "fragments/claims.html",
+        "fragments/card_facts.html",
+    }
     written = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html")}
     assert {name for name in written if not name.startswith("macros/")} == shown | parts
 

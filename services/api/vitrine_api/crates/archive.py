@@ -15,7 +15,7 @@ _EARLIEST = 1980
 _READABLE = 0o644 << 16
 
 
-class _Sink:
+class Sink:
     """What a zip file is written into: it cannot go back, and gives away what it was given."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ async def archive(contents: Contents, blobs: BlobStore) -> AsyncIterator[bytes]:
 
     Raises BlobNotFound when a file of the bundle is gone: the answer then breaks off and is no zip file.
     """
-    sink = _Sink()
+    sink = Sink()
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as writer:
         writer.writestr(_entry(NAME, contents.created_at), metadata(contents))
         for file in contents.files:

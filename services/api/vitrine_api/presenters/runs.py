@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vitrine_api import views
+from vitrine_api import run_code, views
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.pictures import SAFE_TYPES
 from vitrine_api.presenters.fields import as_text
 from vitrine_api.progress import Change
 from vitrine_api.receipts.issuing import ATTESTED
+from vitrine_api.run_inputs import file_values, safe_filename
 from vitrine_api.runs import RunRecord
 from vitrine_common.documents import Output, Version
-from vitrine_common.spec import Spec
+from vitrine_common.spec import STDOUT, ModelKind, Spec
 
 _LOG_TAIL = 8000
 _SUMMARY = 120
@@ -33,6 +34,9 @@ class Reader:
 
     place: str = ""
     """Where the link's pages begin, if not at `/s/{token}`."""
+    base_url: str = ""
+    """Where the instance answers; runs are shown as code where it is given."""
+    has_passcode: bool = False
     sight: Sight = EVERYTHING
 
     @property
@@ -67,9 +71,70 @@ def run_view(record: RunRecord, version: Version | None, reader: Reader) -> view
         outputs=_outputs(shown.outputs, spec, f"{reader.base}/{request.id}", reader.sight) if shown else (),
         log_tail=reader.sight.text(shown.log_tail) if shown else "",
         show_logs=reader.token is None and reader.may_open,
+        streams=reader.may_open and spec is not None and _prints_its_answer(spec),
         can_cancel=reader.may_open and not record.final,
+        ahead=record.place.ahead if record.place else None,
+        wait_ms=record.place.seconds * 1000 if record.place and record.place.seconds is not None else None,
+        code=_code(record, version, reader) if record.final and reader.may_open else (),
         has_receipt=reader.receipts and reader.may_open and record.state in ATTESTED,
     )
+
+
+def _prints_its_answer(spec: Spec) -> bool:
+    outputs = spec.effective_outputs()
+    return spec.kind() is ModelKind.SCRIPT and any(item.path in {None, STDOUT} for item in outputs)
+
+
+def _code(record: RunRecord, version: Version | None, reader: Reader) -> tuple[views.CodeSample, ...]:
+    if not reader.base_url or version is None:
+        return ()
+    names = {
+        name: safe_filename(reader.sight.text(file.filename), name)
+        for name, file in file_values(version, record.request.inputs).items()
+    }
+    given = run_code.givens(json.loads(record.request.inputs), names)
+    reference = "" if reader.token else version.reference
+    target = run_code.Target(reader.base_url, reader.token, reference, reader.has_passcode)
+    return (
+        views.CodeSample(language="curl", title="curl", text=run_code.curl(target, given)),
+        views.CodeSample(language="python", title="Python", text=run_code.python(target, given)),
+        views.CodeSample(language="cli", title="Command line", text=run_code.command_line(target, given)),
+    )
+
+
+def comparison(
+    left: views.RunView, right: views.RunView, model_title: str, *, embedded: bool = False
+) -> views.Comparison:
+    """Return two runs next to each other: inputs by title, outputs by name and order."""
+    ours, theirs = ({item.title: item for item in run.inputs} for run in (left, right))
+    made, remade = (_by_place(run.outputs) for run in (left, right))
+    return views.Comparison(
+        left=left,
+        right=right,
+        inputs=tuple(
+            views.ComparedInput(title=title, left=ours.get(title), right=theirs.get(title))
+            for title in ours | theirs
+        ),
+        outputs=tuple(
+            views.ComparedOutput(
+                title=(made.get(place) or remade[place]).title,
+                left=made.get(place),
+                right=remade.get(place),
+            )
+            for place in made | remade
+        ),
+        model_title=model_title,
+        home_url=left.home_url,
+        embedded=embedded,
+    )
+
+
+def _by_place(outputs: Iterable[views.AnyOutput]) -> dict[tuple[str, int], views.AnyOutput]:
+    found: dict[tuple[str, int], views.AnyOutput] = {}
+    for output in outputs:
+        index = sum(name == output.name for name, _ in found)
+        found[output.name, index] = output
+    return found
 
 
 def run_row(record: RunRecord, version: Version | None, reader: Reader, source: str = "") -> views.RunRow:
@@ -110,6 +175,7 @@ def _inputs(inputs: str, spec: Spec | None, url: str, sight: Sight) -> tuple[vie
             text=_value_words(value, sight),
             url=f"{url}/inputs/{name}" if name in files else None,
             is_image=name in files and value["media_type"] in SAFE_TYPES,
+            identity=sight.digest("input", value["digest"]) if name in files else as_text(value),
         )
         for name, value in json.loads(inputs).items()
     )

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
-from vitrine_api import blindness, views
+from vitrine_api import blindness, front_matter, views
 from vitrine_api.cards import card_of
 from vitrine_api.dependencies import address_of
+from vitrine_api.markdown import split_front_matter
 from vitrine_api.pages import see
 from vitrine_api.pictures import HEAD, picture_type
+from vitrine_api.presenters.cards import with_samples
 from vitrine_api.presenters.fields import as_text, has_file_examples, run_fields, without_names
-from vitrine_api.presenters.runs import run_events, run_view
+from vitrine_api.presenters.runs import comparison, run_events, run_view
+from vitrine_api.qr import qr_svg
 from vitrine_api.routes.pages_claims import holder_table
-from vitrine_api.routes.runs import Index, input_response, output_response
+from vitrine_api.routes.runs import Index, archive_response, input_response, output_response
 from vitrine_api.run_bodies import form_values
 from vitrine_api.run_inputs import SentExample, SentFile
 from vitrine_api.runs import RunRecord, check_ready
 from vitrine_api.showings import Showing, Shown
-from vitrine_api.streams import blob_response, event_stream
+from vitrine_api.streams import SANDBOX, blob_response, event_stream
 from vitrine_common.documents import Version
 from vitrine_common.errors import Conflict, Invalid, NotFound, Problem
 from vitrine_common.spec import Spec
@@ -30,6 +33,8 @@ router = APIRouter(prefix="/s/{token}", include_in_schema=False)
 frames = APIRouter(prefix="/e/{token}", include_in_schema=False)
 """The same pages by an address that holds the visitor's secret."""
 
+Chosen = Annotated[Sequence[str], Query(max_length=20)]
+_PAIR = 2
 DEVICES = "camera=(self), microphone=(self), geolocation=(), payment=(), usb=()"
 
 
@@ -57,16 +62,21 @@ async def _showcase(
     manifest = await services.models.manifest(version) if has_file_examples(spec) else None
     fields = run_fields(spec, manifest, f"{shown.place}/examples", sent, problems)
     left = None if link.max_runs is None else max(0, link.max_runs - link.runs_used)
+    matter, card = split_front_matter(await card_of(services, version, manifest))
+    facts = front_matter.facts_of(matter)
+    fields = with_samples(without_names(fields) if link.blind else fields, facts.samples)
     return views.Showcase(
         token=shown.token,
         place=shown.place,
         embedded=shown.embedded,
         title=blindness.title(link, version),
-        fields=without_names(fields) if link.blind else fields,
+        fields=fields,
         description=spec.description or "",
         version=blindness.number(link, version),
         digest=blindness.digest(link, "bundle", version.digest),
-        card=await card_of(services, version, manifest),
+        card=card,
+        facts=facts,
+        link_url=_link_url(shown),
         claims=await holder_table(shown),
         history=await shown.history(),
         expires_at=link.expires_at,
@@ -118,7 +128,7 @@ def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
 async def _panel(shown: Showing, record: RunRecord) -> views.RunPanel:
     link = await shown.visit.services.repository.links.links.get(shown.visitor.link.id)
     return views.RunPanel(
-        run=run_view(record, shown.version, shown.reader),
+        run=run_view(await shown.visit.services.runs.placed(record), shown.version, shown.reader),
         history=await shown.history(),
         runs_left=None if link.max_runs is None else max(0, link.max_runs - link.runs_used),
     )
@@ -128,7 +138,8 @@ async def _panel(shown: Showing, record: RunRecord) -> views.RunPanel:
 @frames.get("/{visitor}/runs/{run_id}")
 async def run(run_id: str, shown: Shown) -> Response:
     """Show one of this visitor's runs."""
-    record = await shown.visit.services.runs.get(shown.visitor, run_id)
+    runs = shown.visit.services.runs
+    record = await runs.placed(await runs.get(shown.visitor, run_id))
     page = views.RunPage(
         run=run_view(record, shown.version, shown.reader),
         model_title=blindness.title(shown.visitor.link, shown.version),
@@ -142,7 +153,7 @@ async def run(run_id: str, shown: Shown) -> Response:
 @frames.get("/{visitor}/runs/{run_id}/events")
 async def events(run_id: str, shown: Shown) -> Response:
     """Follow one of this visitor's runs, as fragments; ends when the link is revoked."""
-    follower = shown.visit.services.runs.follow(shown.visitor, run_id)
+    follower = shown.visit.services.runs.follow(shown.visitor, run_id, with_place=True)
     return await event_stream(follower, run_events(shown.version, shown.reader, shown.visit.render))
 
 
@@ -158,6 +169,41 @@ async def output(run_id: str, name: str, shown: Shown, index: Index = 0) -> Resp
 async def input_file(run_id: str, name: str, shown: Shown) -> Response:
     """Return the bytes of an input."""
     return await input_response(shown.visit.services, shown.visitor, run_id, name)
+
+
+@router.get("/runs/{run_id}/archive")
+@frames.get("/{visitor}/runs/{run_id}/archive")
+async def archive(run_id: str, shown: Shown) -> Response:
+    """Return the inputs and outputs of one of this visitor's runs in one file."""
+    return await archive_response(shown.visit.services, shown.visitor, run_id)
+
+
+@router.get("/compare")
+@frames.get("/{visitor}/compare")
+async def compare(shown: Shown, run: Chosen = ()) -> Response:
+    """Put two of this visitor's runs next to each other, the older on the left."""
+    chosen = list(dict.fromkeys(run))
+    if len(chosen) != _PAIR:
+        problem = Problem("run", f"{len(chosen)} runs are chosen; tick two of your runs to compare them")
+        raise Invalid(problem.message, (problem,))
+    records = [await shown.visit.services.runs.get(shown.visitor, run_id) for run_id in chosen]
+    records.sort(key=lambda record: record.request.created_at)
+    left, right = (run_view(record, shown.version, shown.reader) for record in records)
+    title = blindness.title(shown.visitor.link, shown.version)
+    return shown.answer(shown.visit.page(comparison(left, right, title, embedded=shown.embedded)))
+
+
+@router.get("/qr.svg")
+@frames.get("/{visitor}/qr.svg")
+async def qr(shown: Shown) -> Response:
+    """Return the link's address as a picture for phones."""
+    picture = qr_svg(_link_url(shown)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    headers = {"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=3600"}
+    return Response(str(picture), media_type="image/svg+xml", headers=headers)
+
+
+def _link_url(shown: Showing) -> str:
+    return f"{shown.visit.services.settings.base_url}/s/{shown.token}"
 
 
 @router.post("/runs/{run_id}/cancel")

@@ -38,6 +38,7 @@ from vitrine_api.views.claims import (
     RepeatRow,
 )
 from vitrine_api.views.dashboard import AttentionRow, Dashboard, DayBar, RunChart
+from vitrine_api.views.diff import Diff, DiffFile, DiffLine, DiffValue
 from vitrine_api.views.environments import EnvironmentSummary, LayerRow, Package
 from vitrine_api.views.errors import ErrorNotice, ErrorPage
 from vitrine_api.views.fields import (
@@ -138,6 +139,10 @@ __all__ = [
     "ConfirmEmail",
     "Dashboard",
     "DayBar",
+    "Diff",
+    "DiffFile",
+    "DiffLine",
+    "DiffValue",
     "Distribution",
     "EnvironmentSummary",
     "ErrorNotice",

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 MAX_RADIOS = 4
+_ANY = {"audio": "any sound", "image": "any image", "video": "any video", "text": "any text", "*": "any file"}
+_KINDS = {"tab-separated-values": "TSV", "plain": "TXT", "mpeg": "MP3", "svg+xml": "SVG"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,22 @@ class FileField(InputField):
     examples: tuple[FileExample, ...] = ()
     chosen: int | None = None
     """Index of the example that is chosen when the page opens."""
+
+    @property
+    def accept_words(self) -> str:
+        """Say what is taken, as people name it: `PNG, JPEG`, `any sound`."""
+        if not self.accept:
+            return "Any file"
+        return ", ".join(dict.fromkeys(map(_kind_words, self.accept)))
+
+
+def _kind_words(accepted: str) -> str:
+    family, slash, kind = accepted.lower().strip().partition("/")
+    if not slash:
+        return family.removeprefix(".").upper()
+    if kind == "*":
+        return _ANY.get(family, f"any {family}")
+    return _KINDS.get(kind, kind.removeprefix("x-").upper())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,6 +137,17 @@ class FileOutput(OutputView):
     size: int
     media_type: str = "application/octet-stream"
 
+    @property
+    def player(self) -> str:
+        """Return how it is played: `audio`, `video`, or not at all."""
+        kind = self.media_type.partition("/")[0]
+        return kind if kind in {"audio", "video"} else ""
+
+    @property
+    def is_table(self) -> bool:
+        """Tell whether its first rows can be shown."""
+        return self.media_type in {"text/csv", "text/tab-separated-values"}
+
 
 AnyOutput = TextOutput | NumberOutput | ImageOutput | LabelOutput | LabelsOutput | JsonOutput | FileOutput
 

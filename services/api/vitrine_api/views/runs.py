@@ -72,6 +72,8 @@ class RunView:
     log_tail: str = ""
     show_logs: bool = False
     """Whether the reader may see what the model printed when it has ended (owners)."""
+    streams: bool = False
+    """Whether what the model prints is its answer, which everybody sees grow while it runs."""
     can_cancel: bool = True
     has_receipt: bool = False
     """Whether the reader may have a signed receipt of it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from vitrine_api.views.cards import CardFacts
 from vitrine_api.views.claims import ClaimsTable
 from vitrine_api.views.fields import AnyField
 from vitrine_api.views.page import View
@@ -41,6 +42,10 @@ class Showcase(View):
     unavailable: str | None = None
     """Why nothing can be run now, in words; the form is not offered."""
 
+    link_url: str = ""
+    """The link's own address, to be handed on."""
+    facts: CardFacts | None = None
+    """What the model card's front matter says."""
     place: str = ""
     """Where the link's pages begin, if not at `/s/{token}`."""
     embedded: bool = False
@@ -55,6 +60,16 @@ class Showcase(View):
     def watch_url(self) -> str:
         """Event stream that tells when the link ends: `ended`, with a fragment."""
         return f"{self.place or f'/s/{self.token}'}/watch"
+
+    @property
+    def compare_url(self) -> str:
+        """Where two runs are put side by side."""
+        return f"{self.place or f'/s/{self.token}'}/compare"
+
+    @property
+    def qr_url(self) -> str:
+        """Picture of the link's address."""
+        return f"{self.place or f'/s/{self.token}'}/qr.svg"
 
     @property
     def is_used_up(self) -> bool:

@@ -45,6 +45,32 @@ function settle(target) {
   if (words && words.textContent !== settle.last) announce((settle.last = words.textContent));
 }
 
+// Exactly two runs can be compared.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest?.("[data-compare]");
+  if (!form) return;
+  const ticked = form.querySelectorAll(":checked").length;
+  form.querySelector("button").disabled = ticked !== 2;
+  form.querySelector("[data-compare-words]").textContent = ticked === 2 ? "Two runs are ticked." : `${ticked} of two ticked.`;
+});
+
+// The stream of a run that breaks off: htmx connects again by itself, and the reader is told meanwhile.
+function showLost(event, lost) {
+  const note = event.target.querySelector?.(":scope > [data-lost]");
+  if (!note || note.hidden === !lost) return;
+  note.hidden = !lost;
+  announce(lost ? note.textContent : "Connected again.");
+}
+document.addEventListener("htmx:sseError", (event) => showLost(event, true));
+document.addEventListener("htmx:sseOpen", (event) => showLost(event, false));
+
+// Text that grows is followed, unless somebody has scrolled up to read.
+let following = true;
+document.addEventListener("htmx:sseBeforeMessage", () => {
+  const text = document.querySelector("#result [data-follow]");
+  following = !text || text.scrollHeight - text.scrollTop - text.clientHeight < 40;
+});
+
 document.addEventListener("htmx:afterSwap", (event) => {
   const target = event.detail.target ?? event.target;
   settle(target);
@@ -54,7 +80,11 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (marked.length) marked[0].focus();
   else bringIntoView();
 });
-document.addEventListener("htmx:sseMessage", (event) => settle(event.target));
+document.addEventListener("htmx:sseMessage", (event) => {
+  settle(event.target);
+  const text = document.querySelector("#result [data-follow]");
+  if (text && following) text.scrollTop = text.scrollHeight;
+});
 document.addEventListener("htmx:sendError", () => {
   const result = document.getElementById("result");
   if (!result) return;
