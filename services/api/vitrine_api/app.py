@@ -28,6 +28,7 @@ from vitrine_api.routes import (
     collaborators,
     credentials,
     datasets,
+    diff,
     environments,
     exports,
     link_holders,
@@ -51,6 +52,7 @@ from vitrine_api.routes import (
     runs,
     status,
     training,
+    venues,
     versions,
     webhooks,
 )
@@ -69,6 +71,7 @@ PAGE_ROUTERS = (
     pages_credentials.router,
     pages_collaborators.router,
     pages_dashboard.router,
+    diff.pages,
     pages_models.router,
     pages_runs.router,
     pages_links.router,
@@ -100,6 +103,7 @@ API_ROUTERS = (
     receipts.router,
     notifications.router,
     webhooks.router,
+    venues.router,
     exports.router,
     status.router,
 )

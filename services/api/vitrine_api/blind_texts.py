@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from vitrine_api import blindness
@@ -81,6 +81,14 @@ class BlindTexts:
             f"{place} says `{word}`"
             for place, text in await self._readable(version, manifest)
             for word in telling(text, told)[:5]
+        ]
+
+    async def warnings(self, user: User, version: Version, more: Mapping[str, str]) -> list[str]:
+        """Return, in sentences, where a version's own texts, or those of `more` by name, tell its owner."""
+        identities, found = await self.look(user, version)
+        told = [word for word in identities if word not in {version.model, version.reference}]
+        return found + [
+            f"{place} says `{word}`" for place, text in more.items() for word in telling(text, told)[:5]
         ]
 
     async def _readable(self, version: Version, manifest: Manifest) -> Iterable[tuple[str, str]]:

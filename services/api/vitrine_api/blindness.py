@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrine_api.scrubbing import Scrubber, keyed_words
-from vitrine_common.documents import ShareLink, Version
+from vitrine_common.documents import ShareLink, Venue, Version
 from vitrine_common.receipts.commitments import Domain, commit, key_of
 from vitrine_common.spec import Spec
 
@@ -126,6 +126,13 @@ def _with_path(value: Any, paths: Mapping[str, str]) -> Any:
     if isinstance(value, dict) and set(value) == {"example"}:
         return {"example": paths.get(str(value["example"]), value["example"])}
     return value
+
+
+def authors_shown(venue: Venue, *, to_chair: bool) -> bool:
+    """Say whether a venue's chair, or else its reviewers, learn who submitted."""
+    if to_chair:
+        return not venue.hidden_from_chair or venue.unblinded_at is not None
+    return not venue.blind or (venue.unblinded_at is not None and venue.revealed)
 
 
 @dataclass(frozen=True)

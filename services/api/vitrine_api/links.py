@@ -200,13 +200,17 @@ class Links:
         """End a link at once; what waits or works for it is cancelled. Doing so twice is no error."""
         link = await self._links.links.get(link_id)
         require(member, Action.CHANGE, link)
+        await self.end(link, member)
+
+    async def end(self, link: ShareLink, actor: Member | str) -> None:
+        """End a link that `actor` may end: whether they may was decided before."""
         revoked = await self._links.links.update(
-            {"_id": link_id, "revoked_at": None},
+            {"_id": link.id, "revoked_at": None},
             {"revoked_at": utcnow()},
-            messages=[LinkRevoked(link_id=link_id)],
+            messages=[LinkRevoked(link_id=link.id)],
         )
         if revoked is not None:
-            await audit.record(self._accounts, member, "link.revoked", link)
+            await audit.record(self._accounts, actor, "link.revoked", link)
         await self._runs.cancel_of_link(link)
 
     async def unblind(self, member: Member, link_id: str) -> ShareLink:
@@ -216,12 +220,16 @@ class Links:
         """
         link = await self._links.links.get(link_id)
         require(member, Action.CHANGE, link)
+        return await self.open_up(link, member)
+
+    async def open_up(self, link: ShareLink, actor: Member | str) -> ShareLink:
+        """Un-blind a link that `actor` may un-blind: whether they may was decided before. Raises Conflict."""
         changed = await self._links.links.update(
-            {"_id": link_id, "blind": True}, {"blind": False}, messages=[LinkChanged(link_id=link_id)]
+            {"_id": link.id, "blind": True}, {"blind": False}, messages=[LinkChanged(link_id=link.id)]
         )
         if changed is None:
             raise Conflict("this link is not blind")
-        await audit.record(self._accounts, member, "link.unblinded", link)
+        await audit.record(self._accounts, actor, "link.unblinded", link)
         return changed
 
     async def held(self, token: str, address: str) -> ShareLink:

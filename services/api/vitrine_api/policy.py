@@ -77,7 +77,7 @@ class Referee:
 
 
 Principal = Anonymous | Member | Visitor | Referee
-Resource = (
+_Owned = (
     Model
     | Version
     | ShareLink
@@ -94,12 +94,10 @@ Resource = (
     | Notification
     | Webhook
     | WebhookDelivery
-    | Venue
-    | VenueSubmission
-    | VenueReviewer
-    | VenueReview
     | None
 )
+_VenueThing = Venue | VenueSubmission | VenueReviewer | VenueReview
+Resource = _Owned | _VenueThing
 """None is the platform itself: one's own lists, making things, and operating it."""
 
 
@@ -190,8 +188,12 @@ def relation(principal: Principal, resource: Resource) -> Relation:
 
 
 def _of_member(member: Member, resource: Resource) -> Relation:
-    if isinstance(resource, Venue | VenueSubmission | VenueReviewer | VenueReview):
+    if isinstance(resource, _VenueThing):
         return _of_chair(member, resource)
+    return _of_owner(member, resource)
+
+
+def _of_owner(member: Member, resource: _Owned) -> Relation:
     match resource:
         case None:
             return Relation.OPERATOR if member.user.operator else Relation.MEMBER
@@ -225,7 +227,7 @@ def _of_helper(member: Member, resource: Resource) -> Relation:
     return Relation.STRANGER
 
 
-def _of_chair(member: Member, resource: Venue | VenueSubmission | VenueReviewer | VenueReview) -> Relation:
+def _of_chair(member: Member, resource: _VenueThing) -> Relation:
     if resource.chair_id == member.id:
         return Relation.HOST if isinstance(resource, VenueReview) else Relation.OWNER
     wrote = isinstance(resource, VenueSubmission) and resource.author_id == member.id

@@ -14,7 +14,8 @@ from vitrine_common.states import ProbeState, VenueState
 Automatic = Literal["", "builds", "runs", "claims"]
 
 
-def _new_key() -> str:
+def new_key() -> str:
+    """Return 256 random bits as text."""
     return secrets.token_hex(32)
 
 
@@ -27,7 +28,7 @@ class ChecklistItem(BaseModel):
 
 
 class Venue(Document):
-    """A call for submissions with a deadline, reviewers and a decision; `chair_id` is the account of its chair.
+    """A call for submissions with a deadline, reviewers and a decision; `chair_id` is its chair's account.
 
     All tokens of a venue (for authors, reviewers, and of its share links) follow from `key`, so that they
     can be shown and mailed again; of each a hash is kept to find it by.
@@ -56,10 +57,11 @@ class Venue(Document):
     checklist: list[ChecklistItem] = []
     decisions: list[str] = []
     """What may be decided."""
-    key: str = Field(default_factory=_new_key)
+    key: str = Field(default_factory=new_key)
     """256 random bits, told to nobody."""
     submit_hash: str
     last_number: int = 0
+    decided_at: datetime | None = None
     unblinded_at: datetime | None = None
     revealed: bool = False
     """Whether reviewers learn the authors since un-blinding."""

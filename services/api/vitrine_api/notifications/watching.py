@@ -44,7 +44,11 @@ class Watching:
     async def look(self, now: datetime) -> None:
         """Tell what is to be told at that time."""
         async for link in self._repository.all_links():
-            if link.revoked_at is None and (link.expires_at is None or link.expires_at > now):
+            if (
+                link.revoked_at is None
+                and not link.venue_id
+                and (link.expires_at is None or link.expires_at > now)
+            ):
                 await self._link(link, now)
         await self._blind_checks(now)
 

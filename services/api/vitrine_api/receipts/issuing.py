@@ -12,7 +12,7 @@ from vitrine_api.receipts.repository import ReceiptRepository
 from vitrine_api.receipts.signing import Signer
 from vitrine_common.clock import utcnow
 from vitrine_common.digests import digest_of_json
-from vitrine_common.documents import Receipt, Run, RunRequest
+from vitrine_common.documents import Receipt, Run, RunRequest, ShareLink
 from vitrine_common.errors import NotFound
 from vitrine_common.receipts.commitments import key_of
 from vitrine_common.receipts.openings import Claimed, Opening
@@ -150,8 +150,12 @@ class Receipts:
         """
         link = await self._repository.link(link_id)
         require(member, Action.CHANGE, link)
+        return await self.opening_of(link)
+
+    async def opening_of(self, link: ShareLink) -> Opening:
+        """Return what opens the receipts of a link, for whom that is was decided before."""
         version = await self._repository.version(link.version_id)
-        runs = await self._repository.runs_of_link(link_id, _OPENED_RUNS)
+        runs = await self._repository.runs_of_link(link.id, _OPENED_RUNS)
         claimed = {
             Claimed("bundle", version.reference, version.digest),
             Claimed("spec", "vitrine.yaml", digest_of_json(version.spec)),
