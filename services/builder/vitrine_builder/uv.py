@@ -11,6 +11,7 @@ from uv import find_uv_bin
 from vitrine_builder.failures import BuildFailure, FailureReason, explain
 from vitrine_builder.lock import Target
 from vitrine_builder.process import Bounds, ProcessTimeout, run_process
+from vitrine_builder.spread import spread
 
 _COMMON = (
     "--color=never",
@@ -57,11 +58,14 @@ class Uv:
         """
         home = self.directory / "home"
         home.mkdir(parents=True, exist_ok=True)
+        cache = self.directory / "cache"
+        cache.mkdir(exist_ok=True)
+        spread(cache)
         command = [
             *(self.binary, "pip", action, *_COMMON),
             *(("--config-file", str(self.config)) if self.config else ("--no-config",)),
             *("--python", str(self.python), "--python-platform", self.target.platform),
-            *("--cache-dir", str(self.directory / "cache")),
+            *("--cache-dir", str(cache)),
             *arguments,
         ]
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitrine_builder.failures import BuildFailure, FailureReason
+from vitrine_builder.spread import spread
 from vitrine_common.ids import new_id
 from vitrine_common.usage import UseTable, use_table
 
@@ -128,6 +129,7 @@ def open_workspace(root: Path) -> Iterator[Workspace]:
         _sweep(drafts)
         mine = drafts / new_id("builder")
         mine.mkdir()
+        spread(mine)
         lifeline = os.open(mine / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lifeline, fcntl.LOCK_EX)
     workspace = Workspace(root, mine, lifeline)
