@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from vitrine_api.errors import MEDIA_TYPE
+from vitrine_api.streams import EVENT_STREAM
 
 PROBLEM: Mapping[str, Any] = {
     "title": "Problem",
@@ -45,7 +46,7 @@ REFUSALS: Mapping[int, tuple[str, str]] = {
     403: ("Denied", "The token's scope or the account does not reach; or the link is paused."),
     404: ("NotFound", "There is nothing of that name, or it is not yours to know of."),
     409: ("Conflict", "Not possible in the present state."),
-    410: ("Gone", "The link was revoked or has expired; or the bytes are gone."),
+    410: ("Gone", "The link, invite or code was revoked, used or has expired."),
     413: ("TooLarge", "The body, or a file in it, is over the limit."),
     422: ("Invalid", "A value is wrong; `errors` names each."),
     429: ("TooMany", "A quota is used up, or a rate is; then `Retry-After` tells the seconds."),
@@ -54,6 +55,8 @@ REFUSALS: Mapping[int, tuple[str, str]] = {
 _SAFE = frozenset({"get", "head"})
 _OPEN = frozenset({"/healthz", "/.well-known/vitrine-keys.json"})
 """Answered to anybody, whatever they send."""
+
+_STORED = ("/outputs/{name}", "/inputs/{name}")
 
 
 class Application(FastAPI):
@@ -79,9 +82,18 @@ def _complete(document: dict[str, Any]) -> None:
     }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            if (told := _content(path)) is not None:
+                operation["responses"]["200"]["content"] = told
             for status in _refusals(path, method, operation):
                 reference = {"$ref": f"#/components/responses/{REFUSALS[status][0]}"}
                 operation["responses"][str(status)] = reference
+
+
+def _content(path: str) -> Mapping[str, Any] | None:
+    """Return what of an answer no model describes: streams, and bytes as they were stored."""
+    if path.endswith("/events"):
+        return {EVENT_STREAM: {"schema": {"description": "Events, each with a name and JSON or text."}}}
+    return {"*/*": {}} if path.endswith(_STORED) else None
 
 
 def _refusals(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
@@ -91,7 +103,7 @@ def _refusals(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[
     changes, parameters = method not in _SAFE, operation.get("parameters", ())
     yield from (401, 403, 503)
     if changes:
-        yield from (400, 404, 409, 413, 422, 429)
+        yield from (400, 404, 409, 410, 413, 422, 429)
     elif parameters:
         yield from (404, 409, 422)
     if "{token}" in path:

@@ -128,7 +128,7 @@ def body_limits(settings: ApiSettings) -> Sequence[tuple[re.Pattern[str], int]]:
         (re.compile(r"POST /models/[^/]+/[^/]+/versions/[^/]+/runs"), settings.max_run_bytes),
         (re.compile(r"POST /verify"), settings.max_blob_bytes),
         (re.compile(r"POST /api/v1/receipts/verify"), MAX_ENVELOPE_BYTES),
-        (re.compile(r".*"), settings.max_body_bytes),
+        (re.compile(r".*", re.DOTALL), settings.max_body_bytes),
     )
 
 
