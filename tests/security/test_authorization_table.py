@@ -146,6 +146,7 @@ TABLE: dict[str, Row] = {
     f"GET {A}/versions/{{version_id}}/events": owner(),
     f"GET {A}{V}": owner(),
     f"GET {A}{V}/manifest": owner(),
+    f"GET {A}{V}/diff": owner(),
     f"POST {A}{V}/runs": owner(202, json={"inputs": {}}),
     f"GET {A}{V}/monitor": owner(),
     f"GET {A}{V}/scoring": owner(),
@@ -259,6 +260,7 @@ TABLE: dict[str, Row] = {
     "POST /settings/tokens/{token_id}/revoke": form(other=404),
     "POST /settings/invites": form(403),
     "GET /models": own_page(),
+    "GET /models/{owner}/{name}/versions/{version}/diff": page(),
     "GET /models/{owner}/{name}": page(),
     "GET /models/{owner}/{name}/versions/{version}": page(),
     "GET /models/{owner}/{name}/versions/{version}/export": page(),
@@ -536,7 +538,7 @@ async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str
     path = template
     for name, value in params.items():
         path = path.replace("{" + name + "}", value)
-    return f"{path}?to={world['version']['reference']}" if template.endswith("/environment/diff") else path
+    return f"{path}?to={world['version']['reference']}" if template.endswith(f"{V}/diff") or template.endswith("/environment/diff") else path
 
 
 async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import httpx
 from vitrine import push as pushing
 from vitrine.claims import Claims
 from vitrine.config import Config, config_dir, load_config
+from vitrine.diffs import Diff, diff
 from vitrine.environments import Environments
 from vitrine.push import PushWatch
 from vitrine.receipts import Receipts
@@ -344,6 +345,11 @@ class Client:
     def monitor(self, ref: Ref) -> Monitoring:
         """Return what the last runs of a version were like."""
         return Monitoring.model_validate(self._call("GET", f"/versions/{_path(ref)}/monitor"))
+
+    def diff(self, before: Ref, after: Ref) -> Diff:
+        """Return how `after` differs from `before`. Raises NotFound."""
+        old, new = (parse_reference(one) if isinstance(one, str) else one for one in (before, after))
+        return diff(self._transport, old, new)
 
     def status(self) -> PlatformStatus:
         """Return which services answer (operators only)."""

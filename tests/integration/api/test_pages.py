@@ -7,23 +7,16 @@ import json
 import re
 import secrets
 
-import httpx
 import pytest
 
-from api_instance import PNG, SPEC, Account, Instance
+from api_instance import PNG, SPEC, Instance
+from page_visits import log_in, token_in
 from vitrine_api.rendering import CONTENT_SECURITY_POLICY
 from vitrine_common.documents import Output
 from vitrine_common.messages import RunFinished, RunProgress
 from vitrine_common.states import Reason, RunState
 
 HTMX = {"HX-Request": "true"}
-
-
-def token_in(text: str) -> str:
-    """The form token of a page."""
-    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', text)
-    assert found is not None, text[:2000]
-    return found[1]
 
 
 def fragments(text: str) -> list[tuple[str, str]]:
@@ -35,17 +28,6 @@ def fragments(text: str) -> list[tuple[str, str]]:
         if names:
             found.append((names[0], "\n".join(value for name, _, value in lines if name == "data")))
     return found
-
-
-async def log_in(api: Instance, someone: Account) -> httpx.AsyncClient:
-    """A browser that has logged in by the form."""
-    browser = api.client(follow_redirects=True)
-    page = await browser.get("/runs")
-    assert page.url.path == "/login"
-    fields = {"csrf_token": token_in(page.text), "email": someone.email, "password": someone.password}
-    answer = await browser.post("/login", data={**fields, "next": "/runs"})
-    assert (answer.status_code, answer.url.path) == (200, "/runs"), answer.text
-    return browser
 
 
 async def test_logging_in_and_out(api: Instance) -> None:

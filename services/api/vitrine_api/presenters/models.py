@@ -39,9 +39,20 @@ def model_row(model: Model, latest: Version | None) -> views.ModelRow:
     )
 
 
-def version_row(version: Version) -> views.VersionRow:
-    """Return a version as a row of its model's list."""
+def diff_url(before: Version, after: Version) -> str:
+    """Return the address of how a model's version differs from an older one."""
+    return f"{version_url(before)}/diff?to={after.number}"
+
+
+def version_rows(versions: Sequence[Version]) -> tuple[views.VersionRow, ...]:
+    """Return versions, newest first, as rows that lead to how each differs from the one before."""
+    older = (*versions[1:], None)
+    return tuple(_version_row(version, before) for version, before in zip(versions, older, strict=True))
+
+
+def _version_row(version: Version, before: Version | None) -> views.VersionRow:
     return views.VersionRow(
+        diff_url=diff_url(before, version) if before else "",
         version=str(version.number),
         url=version_url(version),
         digest=version.digest,

@@ -112,6 +112,11 @@ class Bundles:
         """Return a version by its fields, or None."""
         return await self.versions.find_one(where)
 
+    async def version_before(self, version: Version) -> Version | None:
+        """Return the version of the same model that came before, or None."""
+        where = {"model_id": version.model_id, "number": {"$lt": version.number}}
+        return await self.versions.find_one(where, (("number", -1),))
+
     async def version_by_digest_prefix(self, model_id: str, prefix: str) -> list[Version]:
         """Return up to two versions whose digest begins so."""
         end = prefix + "g"  # sorts behind every hexadecimal digit

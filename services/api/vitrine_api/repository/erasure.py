@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
-from vitrine_common.clock import utcnow
-from vitrine_common.documents import COLLECTIONS, Deletion, Document, DoomedBlob
+from vitrine_api.repository.paging import Where
+from vitrine_common.clock import after, utcnow
+from vitrine_common.documents import (
+    COLLECTIONS,
+    LONG_AGO,
+    Deletion,
+    Document,
+    DoomedBlob,
+    Mail,
+    Notification,
+    WebhookDelivery,
+)
 from vitrine_common.errors import Conflict
+from vitrine_common.ids import new_id
+from vitrine_common.messages import Message
 from vitrine_common.store import Database
+
+D = TypeVar("D", bound=Document)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -82,3 +97,62 @@ class Deletions:
     async def of(self, subject_id: str) -> Deletion | None:
         """Return the deletion of something, or None."""
         return await self.deletions.find_one({"subject_id": subject_id})
+
+    async def add(self, deletion: Deletion) -> Deletion:
+        """Write a wish down, once for each subject; one that is carried out is begun anew."""
+        there = await self.of(deletion.subject_id)
+        if there is None:
+            return await self.deletions.insert(deletion)
+        if there.done:
+            await self.deletions.update({"_id": there.id}, {"done": False, "due_at": utcnow()})
+        return there
+
+    async def claim(self, deletion: Deletion, seconds: float) -> Deletion | None:
+        """Take a deletion for so long; None when another process works on it."""
+        where = {"_id": deletion.id, "done": {"$in": [False, 0]}, "lease_expires_at": {"$lt": utcnow()}}
+        lease = {"lease_token": new_id("lease"), "lease_expires_at": after(seconds)}
+        return await self.deletions.update(where, lease)
+
+    async def settle(
+        self, claimed: Deletion, changes: Where, messages: Sequence[Message] = ()
+    ) -> Deletion | None:
+        """Give a claimed deletion back with what has changed; None when its lease was lost."""
+        where = {"_id": claimed.id, "lease_token": claimed.lease_token}
+        free = {"lease_token": "", "lease_expires_at": LONG_AGO}
+        return await self.deletions.update(where, {**free, **changes}, messages=messages)
+
+    async def tell(self, claimed: Deletion, messages: Sequence[Message]) -> None:
+        """Have other services delete their part; the messages survive a kill of this process."""
+        await self.deletions.update({"_id": claimed.id}, {"problem": ""}, messages=messages)
+
+
+class Erasure:
+    """Everything that belongs to a version, link, dataset, training or account, to read and to delete."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all_of(self, document: type[D], where: Where) -> list[D]:
+        """Return every match."""
+        return [item async for item in self._database.collection(document).each(where)]
+
+    async def any_of(self, document: type[D], where: Where) -> bool:
+        """Say whether there is a match."""
+        return await self._database.collection(document).find_one(where) is not None
+
+    async def delete(self, where: Where, *documents: type[Document]) -> None:
+        """Delete every match in each collection; those of other services delete their own."""
+        for document in documents:
+            await self._database.collection(document).delete(where)
+
+    async def delete_mentions(self, user_id: str, email: str, words: Sequence[str]) -> None:
+        """Delete what the account was told about something, wherever one of the words stands."""
+        told: tuple[tuple[type[Document], Where], ...] = (
+            (Notification, {"user_id": user_id}),
+            (WebhookDelivery, {"user_id": user_id}),
+            (Mail, {"to": email}),
+        )
+        for document, where in told:
+            for item in await self.all_of(document, where):
+                if any(word in item.model_dump_json() for word in words):
+                    await self._database.collection(document).delete({"_id": item.id})

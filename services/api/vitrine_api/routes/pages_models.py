@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from vitrine_api import views
@@ -18,11 +21,12 @@ from vitrine_api.presenters.links import link_rows
 from vitrine_api.presenters.models import (
     build_events,
     build_view,
+    diff_url,
     facts,
     file_rows,
     interface_rows,
     lineage_facts,
-    version_row,
+    version_rows,
     version_url,
 )
 from vitrine_api.presenters.monitoring import monitor_summary
@@ -39,16 +43,20 @@ from vitrine_common.spec import Spec
 router = APIRouter(include_in_schema=False)
 
 _ROWS = 20
+_VERSIONS = 25
+_LINKS = 100
+After = Annotated[str, Query(max_length=40)]
 Text = Annotated[str, Path(max_length=80)]
 
 
 @router.get("/models/{owner}/{name}")
-async def model(owner: Text, name: Text, visit: Page) -> Response:
+async def model(owner: Text, name: Text, visit: Page, after: After = "") -> Response:
     """Show a model: its versions, newest runs, links and trainings."""
     services, who = visit.services, visit.member
     found = await services.models.model(who, owner, name)
-    versions = (await services.models.versions(who, found, 50, None)).items
-    runs = [await services.runs.page(who, 5, None, version) for version in versions[:4]]
+    page_ = await services.models.versions(who, found, _VERSIONS, after or None)
+    versions = page_.items
+    runs = await asyncio.gather(*(services.runs.page(who, 5, None, version) for version in versions[:4]))
     by_id = {version.id: version for version in versions}
     records = sorted(
         (record for page in runs for record in page.items),
@@ -56,13 +64,18 @@ async def model(owner: Text, name: Text, visit: Page) -> Response:
         reverse=True,
     )
     trials = (await services.training.page(who, 50, None)).items
-    links = await _links_of(visit, set(by_id))
+    links = await _links_of(visit, versions)
+    url = f"/models/{owner}/{name}"
     return visit.page(
         views.Model(
             owner=owner,
             name=name,
             title=name,
-            versions=tuple(version_row(version) for version in versions),
+            versions=version_rows(versions),
+            paging=views.Paging(
+                newer_url=url if after else None,
+                older_url=f"{url}?{urlencode({'after': page_.next})}" if page_.next else None,
+            ),
             description=found.description,
             runs=tuple(
                 run_row(item, by_id[item.request.version_id], reader_of(visit, item)) for item in records
@@ -73,9 +86,12 @@ async def model(owner: Text, name: Text, visit: Page) -> Response:
     )
 
 
-async def _links_of(visit: Visit, version_ids: set[str]) -> list[ShareLink]:
-    links = (await visit.services.links.page(visit.member, 200, None)).items
-    return [link for link in links if link.version_id in version_ids]
+async def _links_of(visit: Visit, versions: Sequence[Version]) -> list[ShareLink]:
+    """Return the links of versions that this account made, the newest first."""
+    links = visit.services.repository.links
+    found = await asyncio.gather(*(links.of_version(version.id) for version in versions))
+    mine = [link for some in found for link in some if allows(visit.member, Action.SEE, link)]
+    return sorted(mine, key=lambda link: link.created_at, reverse=True)[:_LINKS]
 
 
 @router.get("/models/{owner}/{name}/versions/{version}")
@@ -90,7 +106,8 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
     environment = await services.environments.find(found)
     build = await bundles.build(found.build_id) if found.build_id else None
     summary = await services.monitoring.summary(who, found)
-    links = await _links_of(visit, {found.id})
+    links = await _links_of(visit, [found])
+    previous = await bundles.version_before(found)
     return visit.page(
         views.Version(
             owner=owner,
@@ -102,6 +119,7 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
             created_at=found.created_at,
             model_url=f"/models/{owner}/{name}",
             monitor_url=f"{version_url(found)}/monitor",
+            diff_url=diff_url(previous, found) if previous else "",
             description=spec.description or "",
             card=await card_of(services, found, manifest),
             facts=facts(spec, found),

@@ -60,6 +60,8 @@ class VersionRow:
     """Why its build failed."""
     size: int = 0
     """Bytes of its bundle."""
+    diff_url: str = ""
+    """Where it is compared with the version before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ class Model(View):
     name: str
     title: str
     versions: tuple[VersionRow, ...]
+    paging: Paging = field(default_factory=Paging)
     description: str = ""
     card: str = ""
     runs: tuple[RunRow, ...] = ()
@@ -155,6 +158,8 @@ class Version(View):
     created_at: datetime
     model_url: str
     monitor_url: str
+    diff_url: str = ""
+    """Where it is compared with the version before, if there is one."""
     labels: tuple[str, ...] = ()
     description: str = ""
     card: str = ""
