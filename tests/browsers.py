@@ -21,10 +21,10 @@ PHONE = {"width": 390, "height": 844}
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Start a browser."""
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
+    """Start a browser, with further flags if need be."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS, *flags])
         try:
             yield browser
         finally:

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from vitrine_api.run_inputs import SentExample, SentFile
 from vitrine_common.documents import Version
 from vitrine_common.errors import Invalid, Problem, TooLarge
-from vitrine_common.spec import Spec
+from vitrine_common.spec import Spec, TextInput
 
 MAX_FIELDS = 400
 MAX_VALUES = 500_000
@@ -56,6 +56,14 @@ def form_values(form: FormData, version: Version) -> dict[str, Any]:
 
     Where a file is sent as well as an example chosen, the file wins.
     """
+    values = _all_values(form, version)
+    for name in _empty_for_none(version):
+        if values.get(name) == "":
+            del values[name]
+    return values
+
+
+def _all_values(form: FormData, version: Version) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, given in form.multi_items():
         if key == "inputs" and isinstance(given, str):
@@ -76,6 +84,16 @@ def form_values(form: FormData, version: Version) -> dict[str, Any]:
         elif given != "" or name not in values:
             values[name] = given
     return values
+
+
+def _empty_for_none(version: Version) -> list[str]:
+    """Return the texts that may be left out and not be empty: a form cannot leave them out otherwise."""
+    inputs = Spec.model_validate(version.spec).effective_inputs()
+    return [
+        item.name
+        for item in inputs
+        if isinstance(item, TextInput) and item.min_length and not item.must_be_given
+    ]
 
 
 def _example(version: Version, name: str, index: str) -> Any:
