@@ -86,6 +86,8 @@ async def use(platform: Platform) -> AsyncIterator[None]:
 class Parts:
     """What makes environments, without the platform that asks for them."""
 
+            if parts.store.images is not None and (pusher := parts.store.images.pusher) is not None:
+                pusher.destination.close()
     resolver: Resolver
     store: EnvironmentStore
     system: SystemStore
@@ -109,6 +111,8 @@ async def open_parts(settings: BuilderSettings, workspace: Workspace, sandboxes:
 
 def _conda(
     settings: BuilderSettings, workspace: Workspace, sources: Sources, store: EnvironmentStore
+    if images is not None:
+        images = replace(images, attach=Dossiers(workspace, store.layers).attachments)
 ) -> Conda:
     places = settings.conda_channels.split()
     return Conda(

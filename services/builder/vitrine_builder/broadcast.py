@@ -21,16 +21,21 @@ async def broadcast(bus: Bus, builds: Builds, build: Build) -> AsyncIterator[Rep
     """Give a function that tells the bus of a step and writes the step's name into the build.
 
     Losing news harms nobody, so what the bus or the database answers does not reach the work. Everything
-    reported within the block was sent, or given up, when the block ends.
+    reported within the block was sent, or given up, when the block ends. Threads may report, too.
     """
+    loop = asyncio.get_running_loop()
     news: asyncio.Queue[Step | None] = asyncio.Queue()
     sender = asyncio.create_task(_send(bus, builds, build, news))
     try:
-        yield news.put_nowait
+        yield lambda step: _tell(loop, news, step)
     finally:
-        news.put_nowait(None)
+        _tell(loop, news, None)
         with contextlib.suppress(asyncio.CancelledError):
             await sender
+
+
+def _tell(loop: asyncio.AbstractEventLoop, news: asyncio.Queue[Step | None], step: Step | None) -> None:
+    loop.call_soon_threadsafe(news.put_nowait, step)
 
 
 async def _send(bus: Bus, builds: Builds, build: Build, news: asyncio.Queue[Step | None]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from vitrine_builder.images.config import Image
+from vitrine_builder.images.registry_push import Attachment
 from vitrine_builder.layers import LayerStore
 from vitrine_builder.lock import Lock, LockedPackage, layer_digest
 from vitrine_builder.materials import gather
@@ -53,6 +55,16 @@ class Dossiers:
         )
         sbom = bill_of_materials(materials)
         return Dossier(sbom, provenance(materials, image, sha256_bytes(sbom)))
+
+    def attachments(self, lock: Lock, image: Image) -> tuple[Attachment, ...]:
+        """Return the documents that go with an image where it is sent."""
+        # The bottom layers are the base's; a base on this host has one, which is named as it is.
+        bottom = next((layer.diff_id for layer in image.layers if layer.kind == "base"), None)
+        dossier = self.make(lock, bottom, image.digest)
+        return (
+            Attachment("sbom", "application/vnd.cyclonedx+json", dossier.sbom),
+            Attachment("provenance", "application/vnd.in-toto+json", dossier.provenance),
+        )
 
     def existing(self, lock: Lock) -> frozenset[LockedPackage]:
         """Return those packages whose layer is there already."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vitrine_builder.lock import Target
@@ -76,6 +76,25 @@ class BuilderSettings(BaseSettings):
     base_image: str = Field(
         default="", description="An image of that daemon to build on, in place of a base of this host."
     )
+    registry: str = Field(
+        default="",
+        description="Where images are pushed, as `host:port/prefix`; HTTP is spoken to loopback, and where "
+        "`http://` stands before it.",
+    )
+    registry_user: str = Field(default="", description="Login of the registry.")
+    registry_password: SecretStr = Field(default=SecretStr(""), description="Its password, or a token.")
+    registry_compression: Literal["zstd", "gzip"] = Field(
+        default="zstd", description="Of pushed layers; Docker before 23 pulls `gzip` only."
+    )
+    registry_mount_from: str = Field(
+        default="",
+        description="Repositories of that registry whose blobs may be used, separated by spaces.",
+    )
+    registry_pull: bool = Field(
+        default=False,
+        description="Have the Docker daemon of `docker_url` pull what was pushed: for daemons that keep "
+        "images in containerd, with a registry on the same host.",
+    )
     base: str = Field(
         default="", description="Digest of the base system to use; by default the one made last."
     )
@@ -97,6 +116,15 @@ class BuilderSettings(BaseSettings):
     )
     max_file_bytes: int = Field(default=16 << 30, gt=0, description="Of any file in or around a wheel.")
     free_bytes: int = Field(default=512 << 20, ge=0, description="Left on the disk before a build begins.")
+    store_bytes: int = Field(
+        default=50 << 30,
+        gt=0,
+        description="Most that environments, layers and caches may take on the disk; what nobody uses goes, "
+        "what was not used for longest first, and is made again when a run wants it.",
+    )
+    collect_seconds: float = Field(
+        default=60, gt=0, description="Pause between two looks at the size of the store."
+    )
     max_tries: int = Field(default=3, ge=1, description="Of a build whose failure may pass.")
     retry_seconds: float = Field(default=2.0, ge=0, description="Before the second try; doubled each time.")
     max_claims: int = Field(default=5, ge=1, description="Of a build whose builder died.")

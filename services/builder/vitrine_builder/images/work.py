@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,7 +13,9 @@ from vitrine_builder.images.content import DiffIds, HashedTar, meta_layer
 from vitrine_builder.images.docker import PARTIAL, REPOSITORY, Archive, Daemon, MissingLayer, Sendable
 from vitrine_builder.images.packages import system_layers
 from vitrine_builder.images.plan import plan_layers
+from vitrine_builder.images.pull import Puller
 from vitrine_builder.images.record import ImageRecord, ImageRecords
+from vitrine_builder.images.registry_push import Attachment, Pusher
 from vitrine_builder.layers import Layer
 from vitrine_builder.lock import Lock, LockedPackage, Target
 from vitrine_builder.progress import Report, Step
@@ -21,6 +23,10 @@ from vitrine_builder.workspace import Workspace
 
 BATCH_BYTES = 192 << 20
 """Of layers that one archive holds, when more of them wait: the daemon unpacks while the next is written."""
+
+
+Attach = Callable[[Lock, Image], Sequence[Attachment]]
+"""Gives the documents that go with an image."""
 
 
 class Planned(NamedTuple):
@@ -41,6 +47,9 @@ class Images:
 
     Attributes:
         compiler: version of the interpreter whose bytecode is in the layers.
+        pusher: sends images to a registry or a layout.
+        puller: has a Docker daemon fetch what was sent.
+        attach: gives the documents that go with an image that is sent.
     """
 
     workspace: Workspace
@@ -48,6 +57,9 @@ class Images:
     compiler: str
     base: BaseImage
     daemon: Daemon | None = None
+    pusher: Pusher | None = None
+    puller: Puller | None = None
+    attach: Attach | None = None
 
     @property
     def records(self) -> ImageRecords:
@@ -61,7 +73,23 @@ class Images:
             return None
         if self.daemon is not None and self.daemon.inspect(name_of(environment)) is None:
             return None
+        if self.pusher is not None and not self.pusher.has(environment, record.digest):
+            return None
+        if self.puller is not None and not self.puller.has(environment):
+            return None
         return record
+
+    def deliver(self, image: Image, lock: Lock, report: Report) -> None:
+        """Send an image and its documents where they should be.
+
+        Raises:
+            BuildFailure: the registry, or the daemon that pulls from it, is away or refuses.
+        """
+        if self.pusher is not None:
+            attachments = self.attach(lock, image) if self.attach is not None else ()
+            self.pusher.push(image, attachments, report)
+        if self.puller is not None:
+            self.puller.pull(image, report)
 
     def labels(self, environment: str, lock: Lock) -> dict[str, str]:
         """Return what an image says of itself: digests, and which Python compiled it."""
@@ -184,7 +212,9 @@ class ImageWork:
         if self.images.daemon is None:
             members: list[_Group | _Fixed] = [_Fixed(layer) for layer in self.fixed]
             members += [self.group(number) for number in range(self.groups)]
-            return self.image(members)
+            image = self.image(members)
+            self.images.deliver(image, self.lock, self.report)
+            return image
         try:
             return _Delivery(self, self.images.daemon).run()
         except MissingLayer:
