@@ -225,7 +225,7 @@ class Registry:
             return False
         self._login["Authorization"] = value
         # Another thread may have logged in meanwhile; what counts is what was refused.
-        return refused.request.headers.get("Authorization") != value
+        return bool(refused.request.headers.get("Authorization") != value)
 
     def _token(self, challenge: Mapping[str, str], headers: Mapping[str, str]) -> str:
         scopes = [f"repository:{self.repository}:pull,push"]
