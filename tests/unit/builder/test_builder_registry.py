@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
@@ -84,7 +85,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Registry]]
     monkeypatch.setattr(registry_module, "CHUNK", 4)
     made: list[Registry] = []
 
-    def call(fake: FakeRegistry, **more: str) -> Registry:
+    def call(fake: FakeRegistry, **more: Any) -> Registry:
         client = httpx.Client(transport=httpx.MockTransport(fake))
         made.append(Registry("https://reg.test", "lab/env", client=client, pause_seconds=0.0, **more))
         return made[-1]
