@@ -57,6 +57,7 @@ def forge(
             entry.create_system = 3
             entry.external_attr = (member.kind | member.mode) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.NameToInfo.pop(member.name, None)  # or it would warn of a name that comes twice
             archive.writestr(entry, member.content)
             if member.size is not None:
                 lies.append((member, entry))

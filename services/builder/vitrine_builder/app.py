@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vitrine_builder.builds import Recipe
 from vitrine_builder.bytecode import Compiler, require_interpreter
+from vitrine_builder.collection import Collector
 from vitrine_builder.conda import Conda
 from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.handlers import router
@@ -26,6 +27,7 @@ from vitrine_builder.sdists import BuildSandboxes, Sdists
 from vitrine_builder.settings import BuilderSettings
 from vitrine_builder.sources import Sources, open_sources
 from vitrine_builder.system import SystemStore, system_store
+from vitrine_builder.tending import tend_forever
 from vitrine_builder.uv import Uv
 from vitrine_builder.worker import Worker
 from vitrine_builder.workspace import Workspace, open_workspace
@@ -49,6 +51,7 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     with open_workspace(platform.settings.environments_dir) as workspace:
         sandboxes = BuildSandboxes(workspace.root / ".builder" / "sandboxes", settings.build_limits)
         parts = await open_parts(settings, workspace, sandboxes)
+        collector = Collector(workspace, settings.store_bytes, settings.free_bytes)
         recipe = Recipe(
             read_blob=platform.blobs.get_bytes,
             resolver=parts.resolver,
@@ -58,6 +61,7 @@ async def use(platform: Platform) -> AsyncIterator[None]:
             environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),
             max_tries=settings.max_tries,
             retry_seconds=settings.retry_seconds,
+            make_room=collector.collect,
             dossiers=Dossiers(workspace, parts.store.layers),
             keep_blob=platform.blobs.put_bytes,
         )
@@ -72,6 +76,8 @@ async def use(platform: Platform) -> AsyncIterator[None]:
         platform.bus.broker.context.set_global("worker", worker)
         reaper = reap_forever(builds.queue, builds.requeue, platform.work.reap_seconds)
         platform.background(reaper, "reaper")
+        daemon = parts.store.images.daemon if parts.store.images else None
+        platform.background(tend_forever(collector, daemon, settings.collect_seconds), "store")
         working = platform.background(worker.run(), "worker")
         try:
             yield
@@ -80,14 +86,14 @@ async def use(platform: Platform) -> AsyncIterator[None]:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             await sandboxes.aclose()
+            if parts.store.images is not None and (pusher := parts.store.images.pusher) is not None:
+                pusher.destination.close()
 
 
 @dataclass(frozen=True)
 class Parts:
     """What makes environments, without the platform that asks for them."""
 
-            if parts.store.images is not None and (pusher := parts.store.images.pusher) is not None:
-                pusher.destination.close()
     resolver: Resolver
     store: EnvironmentStore
     system: SystemStore
@@ -105,14 +111,14 @@ async def open_parts(settings: BuilderSettings, workspace: Workspace, sandboxes:
     resolver = _resolver(settings, workspace, sources, store, sandboxes)
     system = system_store(settings, workspace, os.environ)
     images = await open_images(settings, workspace, settings.target, store.layers.compiler_version, system)
+    if images is not None:
+        images = replace(images, attach=Dossiers(workspace, store.layers).attachments)
     conda = _conda(settings, workspace, sources, store)
     return Parts(resolver, replace(store, images=images), system, conda)
 
 
 def _conda(
     settings: BuilderSettings, workspace: Workspace, sources: Sources, store: EnvironmentStore
-    if images is not None:
-        images = replace(images, attach=Dossiers(workspace, store.layers).attachments)
 ) -> Conda:
     places = settings.conda_channels.split()
     return Conda(
@@ -143,7 +149,9 @@ async def _store(settings: BuilderSettings, workspace: Workspace, sources: Sourc
     installer = sources.tell(_uv(settings, workspace, settings.install_timeout_seconds))
     return EnvironmentStore(
         workspace=workspace,
-        layers=LayerStore(workspace, installer, compiler, interpreter.version),
+        layers=LayerStore(
+            workspace, installer, compiler, interpreter.version, least_bytes=settings.free_bytes // 2
+        ),
         target=settings.target,
         magic=interpreter.magic,
         free_bytes=settings.free_bytes,

@@ -47,6 +47,7 @@ class Recipe:
         read_blob: where requirements files are read.
         conda: provides what only conda has; None where no requirements can name such packages.
         dossiers: makes SBOM and provenance, which `keep_blob` stores; None where nobody reads them.
+        make_room: removes what is not in use, when the disk is full.
         max_tries: how often a failure that may pass is tried, `retry_seconds` later, doubled each time.
     """
 
@@ -60,6 +61,7 @@ class Recipe:
     conda: Conda | None = None
     dossiers: Dossiers | None = None
     keep_blob: KeepBlob | None = None
+    make_room: Callable[[], object] | None = None
 
     async def make(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
         """Return the environment of `request`, made or found.
@@ -73,6 +75,8 @@ class Recipe:
             except BuildFailure as failure:
                 if failure.reason not in RETRIED or attempt == self.max_tries:
                     raise
+                if failure.reason is FailureReason.DISK_FULL and self.make_room is not None:
+                    await asyncio.to_thread(self.make_room)
                 pause = self.retry_seconds * 2 ** (attempt - 1)
                 report(Step("queued", f"{failure.sentence} Trying again in {pause:g} seconds."))
                 await asyncio.sleep(pause)

@@ -1,0 +1,79 @@
+"""What there is in the store, what it needs of the rest, and when it was last of use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitrine_builder.workspace import Workspace
+from vitrine_common.shelf import layers_of
+
+MARK_SECONDS = 60.0
+"""How exactly the time of the last use is written down."""
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished environment: what it is made of, by name, and when it was used last (Unix time)."""
+
+    path: Path
+    layers: frozenset[str]
+    system: str | None
+    base: str | None
+    used: float
+
+    @property
+    def digest(self) -> str:
+        """Its name."""
+        return f"sha256:{self.path.name}"
+
+
+def environments(workspace: Workspace) -> list[Made]:
+    """Return every finished environment; the one that was not used for longest comes first."""
+    found = []
+    for path in named(workspace.root):
+        with contextlib.suppress(OSError, ValueError):
+            layers, system, base = layers_of(path)
+            used = (path / "environment.json").stat().st_mtime
+            found.append(Made(path, layers, _name(system), _name(base), used))
+    return sorted(found, key=lambda made: made.used)
+
+
+def named(folder: Path) -> Iterator[Path]:
+    """Yield what lies under a digest in `folder`, the oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        entries = [entry for entry in os.scandir(folder) if _NAME.fullmatch(entry.name)]
+        for entry in sorted(entries, key=_changed):
+            yield Path(entry.path)
+
+
+def mark(description: Path) -> None:
+    """Write down that what `description` describes is used now."""
+    with contextlib.suppress(OSError):
+        if time.time() - description.stat().st_mtime > MARK_SECONDS:
+            os.utime(description)
+
+
+def last_used(description: Path) -> float:
+    """Return when what `description` describes was used last; long ago where it is gone."""
+    try:
+        return description.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _changed(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _name(digest: str | None) -> str | None:
+    return digest.removeprefix("sha256:") if digest else None
