@@ -28,6 +28,7 @@ from vitrine_api.routes import (
     collaborators,
     credentials,
     datasets,
+    deletions,
     diff,
     environments,
     exports,
@@ -40,14 +41,17 @@ from vitrine_api.routes import (
     pages_collaborators,
     pages_credentials,
     pages_dashboard,
+    pages_deletions,
     pages_doors,
     pages_links,
     pages_models,
     pages_notifications,
     pages_receipts,
+    pages_reviews,
     pages_runs,
     pages_showcase,
     pages_trials,
+    pages_venues,
     receipts,
     runs,
     status,
@@ -70,6 +74,7 @@ PAGE_ROUTERS = (
     pages_accounts.router,
     pages_credentials.router,
     pages_collaborators.router,
+    pages_deletions.router,
     pages_dashboard.router,
     diff.pages,
     pages_models.router,
@@ -78,6 +83,8 @@ PAGE_ROUTERS = (
     pages_trials.router,
     pages_receipts.router,
     pages_notifications.router,
+    pages_venues.router,
+    pages_reviews.router,
     pages_receipts.frames,
     exports.pages,
     environments.pages,
@@ -90,6 +97,7 @@ API_ROUTERS = (
     accounts.router,
     credentials.router,
     collaborators.router,
+    deletions.router,
     blobs.router,
     versions.router,
     environments.router,
@@ -162,6 +170,7 @@ def _lifespan(services: Services) -> Lifespan:
                 platform.background(services.receipts_due.forever(), "receipts")
             platform.background(services.attesting.catch_up_forever(), "receipts of checks")
             platform.background(services.mail.send_forever(), "mail")
+            platform.background(services.erasing.forever(), "deletions")
             platform.background(services.mailing.write_forever(), "mail of notifications")
             platform.background(services.delivering.send_forever(), "webhooks")
             platform.background(services.watching.watch_forever(), "news")
