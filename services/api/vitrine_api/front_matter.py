@@ -89,7 +89,7 @@ def _results(data: dict[str, Any]) -> tuple[CardResult, ...]:
                     metric=_named(metric),
                     value=_number(metric.get("value")),
                 )
-                if row.value:
+                if row.value and row.metric:
                     rows.append(row)
     return tuple(rows[:MAX_RESULTS])
 
@@ -108,7 +108,8 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        return ", ".join(f"{_text(key)} {_number(part)}" for key, part in list(value.items())[:8])
+        parts = [(_text(key), _number(part)) for key, part in list(value.items())[:8]]
+        return ", ".join(f"{key} {number}" for key, number in parts if number)
     return _text(value)
 
 
