@@ -35,6 +35,7 @@ from vitrine.results import (
 from vitrine.runs import Heard, Runs, Shared
 from vitrine.sse import ServerEvent
 from vitrine.transport import Patience, Transport
+from vitrine.venues import Venues
 from vitrine.webhooks import News
 
 Ref = str | Reference
@@ -79,6 +80,7 @@ class Client:
         self.receipts = Receipts(self._transport)
         self.environments = Environments(self._transport)
         self.news = News(self._transport)
+        self.venues = Venues(self._transport)
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ from vitrine.cli import (
     share_commands,
     stack_commands,
     train_commands,
+    venue_commands,
 )
 from vitrine.cli.session import DEBUG
 
@@ -72,6 +73,7 @@ for commands in (
     train_commands,
     receipt_commands,
     news_commands,
+    venue_commands,
 ):
     commands.register(app)
 for found in app.registered_commands:
