@@ -23,6 +23,7 @@ from vitrine_api.receipts.handlers import make_router as make_receipts_router
 from vitrine_api.rendering import STATIC, STATIC_URL
 from vitrine_api.routes import (
     accounts,
+    audit,
     blobs,
     claims,
     collaborators,
@@ -36,7 +37,9 @@ from vitrine_api.routes import (
     links,
     monitor,
     notifications,
+    operator,
     pages_accounts,
+    pages_audit,
     pages_claims,
     pages_collaborators,
     pages_credentials,
@@ -46,6 +49,7 @@ from vitrine_api.routes import (
     pages_links,
     pages_models,
     pages_notifications,
+    pages_operator,
     pages_receipts,
     pages_reviews,
     pages_runs,
@@ -77,6 +81,8 @@ PAGE_ROUTERS = (
     pages_deletions.router,
     pages_dashboard.router,
     diff.pages,
+    pages_operator.router,
+    pages_audit.router,
     pages_models.router,
     pages_runs.router,
     pages_links.router,
@@ -114,6 +120,8 @@ API_ROUTERS = (
     venues.router,
     exports.router,
     status.router,
+    operator.router,
+    audit.router,
 )
 
 

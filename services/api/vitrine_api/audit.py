@@ -44,10 +44,10 @@ async def record(
     await record_named(accounts, actor, action, kind=resource.noun(), subject=resource.id, owner_id=found)
 
 
-async def record_named(  # noqa: PLR0917 - an entry has so many parts
+async def record_named(
     accounts: Accounts, actor: Principal | str, action: str, *, kind: str, subject: str, owner_id: str = ""
 ) -> None:
-    """Note what was done to something that is no document; without `owner_id`, in the operator's log alone."""
+    """Note what was done to something that is no document; without `owner_id`, for operators alone."""
     entry = AuditEntry(
         id=new_id("audit"),
         actor=_name_of(actor),
@@ -76,9 +76,7 @@ class AuditLog:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
-    async def page(
-        self, member: Member, limit: int, after: str | None, action: str = ""
-    ) -> Page[AuditEntry]:
+    async def page(self, member: Member, limit: int, after: str | None, action: str = "") -> Page[AuditEntry]:
         """Return what was done to the member's own things, newest first; only `action` where it is given."""
         require(member, Action.SEE, None)
         return await self._page({"owner_id": member.id}, limit, after, action)

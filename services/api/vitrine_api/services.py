@@ -18,10 +18,14 @@ from vitrine_api.claims.repository import Checks as CheckRepository
 from vitrine_api.claims.repository import Datasets as DatasetRepository
 from vitrine_api.collaborators import Collaborators
 from vitrine_api.dashboard import Dashboard
+from vitrine_api.dead_letters import DeadLetters
+from vitrine_api.deletion import Collecting, Deleting, Erasing, Tombstones
+from vitrine_api.deletion.manifests import Manifests
 from vitrine_api.diff import Diffs
 from vitrine_api.environments import Environments
 from vitrine_api.grants import Grants
 from vitrine_api.health import Health
+from vitrine_api.instance import Instance
 from vitrine_api.invites import Invites
 from vitrine_api.link_doors import Doors
 from vitrine_api.links import Links
@@ -41,7 +45,7 @@ from vitrine_api.rates import RateLimit
 from vitrine_api.receipts import CatchUp, Receipts, Signer
 from vitrine_api.receipts.repository import ReceiptRepository
 from vitrine_api.repository import Repository
-from vitrine_api.repository.erasure import Doomed
+from vitrine_api.repository.erasure import Deletions, Doomed, Erasure
 from vitrine_api.repository.usage import Usage
 from vitrine_api.resets import Credentials
 from vitrine_api.roles import Roles
@@ -52,6 +56,7 @@ from vitrine_api.settings import ApiSettings
 from vitrine_api.tokens import Tokens
 from vitrine_api.training import Training
 from vitrine_api.uploads import Uploads
+from vitrine_api.user_list import FolderMail, UserList, newest_mails
 from vitrine_api.venues.desk import VenueDesk, wire_venues
 from vitrine_api.versions import Versions
 from vitrine_api.webhooks import Delivering, Hooks, WebhookRepository
@@ -74,6 +79,9 @@ class Services:
     registry: Registry
     audit_log: AuditLog
     dashboard: Dashboard
+    instance: Instance
+    dead_letters: DeadLetters
+    user_list: UserList
     sessions: Sessions
     tokens: Tokens
     invites: Invites
@@ -110,6 +118,9 @@ class Services:
     collaborators: Collaborators
     roles: Roles
     quotas: Quotas
+    deleting: Deleting
+    erasing: Erasing
+    collecting: Collecting
     run_starts: RateLimit
     verifications: RateLimit
 
@@ -118,6 +129,10 @@ class Services:
         if not isinstance(principal, Visitor) or version is None:
             return EVERYTHING
         return await self.blind_texts.sight(principal.link, version)
+
+    async def folder_mails(self) -> list[FolderMail]:
+        """Return the newest mails of an instance without a mail server, for its operators."""
+        return await newest_mails(self.mailer)
 
     async def sweep_forever(self) -> None:
         """Delete what has expired, every few minutes."""
@@ -143,6 +158,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     receipts = Receipts(signed, signer, settings.base_url)
     check_documents = CheckRepository(platform.database)
     environments = Environments(repository, blobs, signer)
+    health = Health(platform)
     mailer = SmtpMailer(smtp_url) if smtp_url else FolderMailer(settings.mail_dir)
     mail = MailOutbox(repository.mails, mailer, settings.mail_from, platform.holder)
     told = NotificationRepository(platform.database)
@@ -181,6 +197,20 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         hub,
     )
     checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings, quotas)
+    deletions, erasure = Deletions(platform.database), Erasure(platform.database)
+    collecting = Collecting(Doomed(platform.database), blobs, settings.deletion_grace_seconds)
+    erasing = Erasing(
+        deletions,
+        erasure,
+        collecting,
+        Tombstones(deletions, settings.tombstone_file),
+        links,
+        Manifests(erasure, blobs),
+        uploads,
+        quotas,
+        bus,
+        mailer,
+    )
     return Services(
         settings=settings,
         platform=platform,
@@ -198,6 +228,11 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         credentials=Credentials(repository, passwords, mail, settings.base_url),
         collaborators=collaborators,
         quotas=quotas,
+        deleting=Deleting(
+            repository, DatasetRepository(platform.database), models, deletions, erasing, passwords
+        ),
+        erasing=erasing,
+        collecting=collecting,
         roles=Roles(repository.accounts),
         sessions=Sessions(repository.accounts, settings.session_seconds),
         tokens=Tokens(repository.accounts),
@@ -231,7 +266,10 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         delivering=delivering,
         receipts=receipts,
         receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),
-        health=Health(platform),
+        health=health,
+        instance=Instance(platform, repository, health, settings),
+        dead_letters=DeadLetters(bus, repository.accounts),
+        user_list=UserList(repository.accounts, quotas),
         logins=LoginLimits(repository.accounts, settings.login_rate),
         run_starts=RateLimit("runs", settings.run_rate),
         verifications=RateLimit("verifications", settings.run_rate),

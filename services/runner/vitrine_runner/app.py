@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.claims_execution import ClaimDesk
 from vitrine_runner.claims_view import Viewer
 from vitrine_runner.dispatch import Dispatcher
+from vitrine_runner.erasing import Eraser
 from vitrine_runner.execution import Desk
 from vitrine_runner.handlers import make_routers
 from vitrine_runner.repository import Checks, Runs
@@ -58,6 +60,8 @@ async def use(
             isolation = await engine.probe()
         parts.push_async_callback(engine.aclose)
         _announce(isolation, settings)
+        platform.bus.report["isolation"] = asdict(isolation)
+        platform.bus.report["slots"] = settings.slots
         bundles = Bundles(settings.state_dir / "bundles", platform.blobs, settings.bundle_cache_bytes)
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
@@ -107,6 +111,10 @@ async def _checking(
     context.set_global("claim_cancellation", ClaimCancellation(desk))
     platform.background(reap_forever(checks.queue, worker.requeue, work.reap_seconds), "reaper of checks")
     platform.background(worker.catch_up_forever(), "intake of checks")
+    runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
+    eraser = Eraser(platform.database, runs, checks, bundles, datasets)
+    context.set_global("eraser", eraser)
+    await eraser.catch_up()
     working = platform.background(worker.run(), "checks")
     try:
         yield

@@ -43,6 +43,7 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     with needed(StartError):
         engine, isolation = await open_engine(settings.engine, place, settings.base_image)
     log.info("isolation", extra=asdict(isolation))
+    platform.bus.report["isolation"] = asdict(isolation)
     trials = Trials(platform.database, platform.holder, platform.work.lease_seconds)
     shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
     training = Training(engine, shelf, platform.blobs, trials, Gpus(), settings)

@@ -327,6 +327,19 @@ class BlobStore:
             staged = [found.object_name for found in self._list(prefix)]
         self._remove(staged)
 
+    async def usage(self, limit: int) -> tuple[int, int, bool]:
+        """Return how many objects there are, their bytes, and whether all were counted: at most `limit`."""
+        return await self._run(self._usage, limit)
+
+    def _usage(self, limit: int) -> tuple[int, int, bool]:
+        count = size = 0
+        with translated(f"bucket {self._bucket}"):
+            for found in self._list(""):
+                if count == limit:
+                    return count, size, False
+                count, size = count + 1, size + (found.size or 0)
+        return count, size, True
+
     def _list_staging(self, older_than: datetime) -> list[str]:
         newest: dict[str, datetime] = {}
         with translated(f"bucket {self._bucket}"):

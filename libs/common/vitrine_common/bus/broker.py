@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from faststream import AckPolicy
@@ -12,9 +15,10 @@ from nats.js import JetStreamContext
 
 from vitrine_common.bus.delivery import Delivery
 from vitrine_common.bus.streams import ensure_streams
+from vitrine_common.clock import utcnow
 from vitrine_common.errors import Unavailable
 from vitrine_common.messages import Envelope, Message, Progress, seal
-from vitrine_common.messages.subjects import ROUTES, health_subject
+from vitrine_common.messages.subjects import ROUTES, STATUS, health_subject
 from vitrine_common.settings import NatsSettings
 
 H = TypeVar("H", bound=Callable[..., Awaitable[None]])
@@ -88,9 +92,13 @@ class Bus:
     def __init__(self, broker: NatsBroker, settings: NatsSettings, service: str) -> None:
         self.broker = broker
         self._settings = settings
+        self.report: dict[str, Any] = {}
+        """What this process tells operators beside its name: what holds of its sandboxes, say."""
+        self._about = about_process(service)
         self._client: Client | None = None
         self._jetstream: JetStreamContext | None = None
         broker.subscriber(health_subject(service), ack_policy=AckPolicy.MANUAL)(_healthy)
+        broker.subscriber(STATUS, ack_policy=AckPolicy.MANUAL)(self._tell_status)
 
     async def connect(self) -> None:
         """Connect and declare the streams; the broker's subscribers start later, with the app."""
@@ -124,10 +132,24 @@ class Bus:
         if self._client is not None and self._client.is_connected:
             await self._client.publish(news.subject(), seal(news).model_dump_json().encode())
 
+    async def _tell_status(self, asked: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
+        del asked  # there is one answer
+        return {**self._about, "report": self.report}
+
     @property
     def connected(self) -> bool:
         """Whether the server answers at present."""
         return self._client is not None and self._client.is_connected
+
+
+def about_process(service: str) -> dict[str, Any]:
+    """Return what tells this process from others: service, holder, version, and since when it runs."""
+    return {
+        "service": service,
+        "holder": f"{service}@{socket.gethostname()}:{os.getpid()}",
+        "version": version("vitrine-common"),
+        "started_at": utcnow().isoformat(),
+    }
 
 
 async def _healthy(_: dict[str, Any] | bytes | None = None) -> str:

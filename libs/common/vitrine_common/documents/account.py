@@ -21,6 +21,7 @@ class User(Document):
     COLLECTION: ClassVar[str] = "users"
     WRITER: ClassVar[str] = "api"
     INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("created_at", -1),)),
         Index(keys=(("email", 1),), unique=True),
         Index(keys=(("name", 1),), unique=True),
     )

@@ -21,6 +21,8 @@ class AuditEntry(Document):
         Index(keys=(("actor", 1),)),
         Index(keys=(("subject", 1),)),
         Index(keys=(("owner_id", 1), ("created_at", -1))),
+        Index(keys=(("owner_id", 1), ("action", 1), ("created_at", -1))),
+        Index(keys=(("action", 1), ("created_at", -1))),
         Index(keys=(("created_at", -1),)),
     )
 

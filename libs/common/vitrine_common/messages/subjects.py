@@ -13,6 +13,7 @@ from vitrine_common.messages.claim import (
     ClaimCheckStart,
     ClaimProgress,
 )
+from vitrine_common.messages.deletion import FilesForgotten, LinkDeleted, TrialDeleted, VersionDeleted
 from vitrine_common.messages.envelope import Command, Event, Message
 from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
 from vitrine_common.messages.trial import (
@@ -80,6 +81,10 @@ ROUTES: tuple[Route, ...] = (
     Route(VersionBuildFailed, ("version.build_failed",), ("api",)),
     Route(LinkRevoked, ("link.revoked",), ("api",), ("runner",)),
     Route(LinkChanged, ("link.changed",), ("api",)),
+    Route(VersionDeleted, ("version.deleted",), ("api",), ("runner", "monitor", "builder")),
+    Route(LinkDeleted, ("link.deleted",), ("api",), ("runner", "monitor")),
+    Route(TrialDeleted, ("trial.deleted",), ("api",), ("trainer",)),
+    Route(FilesForgotten, ("files.forgotten",), ("api",), ("runner",)),
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
@@ -95,6 +100,10 @@ def subjects_of(stream: str) -> list[str]:
     if stream == DEAD_LETTERS:
         return [f"{DEAD_PREFIX}.>"]
     return [subject for route in ROUTES if route.stream == stream for subject in route.subjects]
+
+
+STATUS = "service.status"
+"""Request/reply subject on which every process of every service tells how it is."""
 
 
 def health_subject(service: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from vitrine_api.repository.paging import by_ids
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import (
     AccountTicket,
@@ -37,6 +40,10 @@ class Accounts:
     async def user(self, user_id: str) -> User | None:
         """Return the user, or None."""
         return await self.users.find_one({"_id": user_id})
+
+    async def users_by_ids(self, ids: Iterable[str]) -> dict[str, User]:
+        """Return accounts by id."""
+        return await by_ids(self.users, ids)
 
     async def any_user(self) -> User | None:
         """Return some user, or None when there are none yet."""

@@ -154,6 +154,13 @@ class Bundles:
         build = await self.build(build_id)
         return None if build is None else build.problem
 
+    async def environments_use(self) -> tuple[int, int]:
+        """Return how many environments there are, and their bytes, each counted by itself."""
+        count = size = 0
+        async for environment in self._environments.each({}):
+            count, size = count + 1, size + environment.size_bytes
+        return count, size
+
     async def environment(self, digest: str) -> Environment | None:
         """Return the environment, or None."""
         return await self._environments.find_one({"_id": digest})
