@@ -227,7 +227,7 @@ VERSION = v.Version(
         ),
         facts=(
             v.Fact(title="Image", value=DIGEST, code=True),
-            v.Fact(title="Time", value="choosing versions 0.4 s, downloading 3.1 s, compiling 1.2 s"),
+            v.Fact(title="Base", value=DIGEST, code=True),
         ),
         reference="ada/digits@7",
         export_url="/models/ada/digits/versions/7/environment",

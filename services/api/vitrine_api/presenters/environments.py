@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vitrine_api import formats, views
+from vitrine_api import views
 from vitrine_api.environments import EnvironmentOut, Told, environment_out
-
-_STEPS = {
-    "resolve": "Choosing versions",
-    "system": "Debian packages",
-    "download": "Downloading",
-    "unpack": "Unpacking",
-    "compile": "Compiling",
-    "assemble": "Putting together",
-    "load": "Loading or pushing the image",
-    "document": "Writing the SBOM",
-}
-
 
 def environment_summary(told: Told | None, version_url: str) -> views.EnvironmentSummary | None:
     """Return the lock and what was made of it, where the environment has been made."""
@@ -63,12 +51,4 @@ def _layers(shown: EnvironmentOut) -> tuple[views.LayerRow, ...]:
 
 def _facts(shown: EnvironmentOut) -> tuple[views.Fact, ...]:
     digests = [("Image", shown.image_digest), ("Base", shown.base_digest), ("System", shown.system_digest)]
-    found = [views.Fact(title=title, value=value, code=True) for title, value in digests if value]
-    spent = [
-        f"{title.lower()} {formats.duration(shown.timings_ms[step])}"
-        for step, title in _STEPS.items()
-        if shown.timings_ms.get(step, 0) >= 1
-    ]
-    if spent and not shown.existed:
-        found.append(views.Fact(title="Time", value=", ".join(spent)))
-    return tuple(found)
+    return tuple(views.Fact(title=title, value=value, code=True) for title, value in digests if value)

@@ -41,7 +41,7 @@ class EnvironmentSummary:
     layers: tuple[LayerRow, ...] = ()
     """The largest first."""
     facts: tuple[Fact, ...] = ()
-    """Image, base, and how long each step took."""
+    """Digests of image, base and system packages."""
     reference: str = ""
     export_url: str = ""
     sbom_url: str = ""
