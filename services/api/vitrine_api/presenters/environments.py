@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from vitrine_api import views
 from vitrine_api.environments import EnvironmentOut, Told, environment_out
 
+
 def environment_summary(told: Told | None, version_url: str) -> views.EnvironmentSummary | None:
     """Return the lock and what was made of it, where the environment has been made."""
     if told is None:
