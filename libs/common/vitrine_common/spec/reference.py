@@ -95,6 +95,10 @@ _RULES = """\
   directory, a pushed dataset read-only in `/data/NAME`, whose path is in `VITRINE_DATA_DIR` and in
   `VITRINE_DATASET_NAME`. With `repeats`, each repeat begins in a sandbox of its own, and the mean is
   compared with `expected`.
+- **`model_card:`** is shown under the form. Front matter as Hugging Face's cards have it (YAML between
+  two lines `---`) becomes a table of licence, task, language, library, origin, data, metrics and tags;
+  `model-index` becomes a table of results; texts of `widget` become examples of the first text input.
+  Nothing is loaded from elsewhere: pictures become links, and `widget` entries with `src` are left out.
 - **conda** with a plain requirements file is installed with pip, and `conda activate` does nothing.
   **apt** is not to be had today, nor is a `language` other than `python-3.11`.
 """
