@@ -7,122 +7,21 @@ reaches is then read: pages, answers of the API, headers, cookies, events, downl
 
 from __future__ import annotations
 
-import io
 import json
-import re
-import socket
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import httpx
-import pytest
-
-from api_instance import PNG, Account, Instance, api, manifest
+from api_instance import PNG, api
+from blind_world import Blind, assert_nothing_planted, blind
 from vitrine_common.clock import utcnow
-from vitrine_common.digests import sha256_bytes
-from vitrine_common.documents import Output, ScoringRecord
+from vitrine_common.documents import ScoringRecord
 from vitrine_common.ids import new_id
-from vitrine_common.states import Reason, RunState
+from vitrine_common.states import RunState
 
-__all__ = ["api"]
+__all__ = ["api", "blind"]
 
-FILES = {
-    "lovelace_net/predict.py": b"print('hello')\n",
-    "samples/lovelace-cat.png": PNG,
-    "pyproject.toml": b'[project]\nauthors = [{ name = "Augusta Byron", email = "gus@byron.example" }]\n',
-    ".git/config": b"[user]\n\tname = Countess Ada\n\temail = ada@git.example\n",
-    "card.md": b"# Card\nWritten by Augusta Byron, see github.com/byron/engine and 0000-0002-1825-0097.\n",
-}
-RESTS = ("", "/events", "/outputs/image", "/inputs/image", "/outputs/none", "/receipt", "/verify")
-TRACEBACK = """Traceback (most recent call last):
-  File "/home/lovelace/thesis/lovelace_net/predict.py", line 3, in predict
-    raise FileNotFoundError(path)
-  File "/opt/environments/abc/lib/python3.11/site-packages/torch/serialization.py", line 7, in load
-FileNotFoundError: samples/lovelace-cat.png by Augusta Byron <gus@byron.example> of Countess_Ada
-on {host} at 10.1.2.3, see s3://{bucket}/blobs and https://byron.example/x and ~lovelace/.config
-"""
-
-
-@dataclass
-class Blind:
-    """A world with one blind link, and what nobody may read by it."""
-
-    api: Instance
-    owner: Account
-    version: dict[str, Any]
-    link: dict[str, Any]
-    planted: list[str]
-    visitor: str = ""
-    runs: dict[str, str] = field(default_factory=dict)
-
-
-@pytest.fixture(scope="module")
-async def blind(api: Instance) -> Blind:
-    owner = await api.account()
-    await owner.upload(FILES)
-    spec = {
-        "name": "babbage-lovelace",
-        "description": "Tells cats from dogs",
-        "model": {"command": "python lovelace_net/predict.py", "input": {"type": "flag"}},
-        "model_card": "card.md",
-        "inputs": [
-            {"name": "text", "type": "text", "default": "hello"},
-            {"name": "image", "type": "image", "required": False, "examples": ["samples/lovelace-cat.png"]},
-        ],
-    }
-    pushed = await owner.client.post(
-        "/api/v1/versions", json={"manifest": manifest(spec, FILES), "model": "babbage-lovelace"}
-    )
-    assert pushed.status_code == 201, pushed.text
-    version = pushed.json()
-    await api.services.versions.build_succeeded(version["build_id"], sha256_bytes(b"blind environment"))
-    link = await owner.share(
-        version["reference"], blind=True, label="for Reviewer 2", embed=["*"], max_runs=50
-    )
-    planted = [
-        *(owner.name, owner.email, owner.id, version["reference"], "babbage-lovelace", "lovelace", "Byron"),
-        *("Countess", "ada@git", "thesis", "10.1.2.3", "Reviewer 2", link["id"], version["id"]),
-        *(version["digest"], sha256_bytes(PNG), sha256_bytes(b"blind environment")),
-        *(socket.gethostname(), api.platform.settings.s3.bucket, str(api.platform.settings.environments_dir)),
-    ]
-    world = Blind(api, owner, version, link, [word.lower() for word in planted])
-    await _run_things(world)
-    return world
-
-
-async def _run_things(world: Blind) -> None:
-    path = f"/api/v1/links/{world.link['token']}/runs"
-    for name in ("failed", "succeeded"):
-        started = await world.api.client(
-            headers={"X-Vitrine-Visitor": world.visitor} if world.visitor else {}
-        ).post(path, json={"inputs": {"image": {"example": "example-1.png"}}})
-        assert started.status_code == 202, started.text
-        world.visitor, world.runs[name] = started.json()["visitor"], started.json()["id"]
-    bucket = world.api.platform.settings.s3.bucket
-    log = TRACEBACK.format(host=socket.gethostname(), bucket=bucket)
-    failure: dict[str, Any] = {
-        "state": RunState.FAILED,
-        "reason": Reason.USER_ERROR,
-        "message": log[-300:],
-        "log_tail": log,
-    }
-    await world.api.finish(world.runs["failed"], **failure)
-    await world.api.finish(world.runs["succeeded"], [_picture()], log_tail=log)
-
-
-def _picture() -> Output:
-    digest = sha256_bytes(PNG)
-    return Output(
-        name="image",
-        type="image",
-        digest=digest,
-        size=len(PNG),
-        media_type="image/png",
-        filename="lovelace.png",
-    )
+RESTS = ("", "/events", "/outputs/image", "/inputs/image", "/outputs/none", "/receipt", "/verify", "/archive")
 
 
 def _addresses(world: Blind) -> Iterator[tuple[str, str]]:
@@ -134,7 +33,9 @@ def _addresses(world: Blind) -> Iterator[tuple[str, str]]:
         yield "GET", f"{place}/examples/image/9"
         yield "POST", f"{place}/runs"
         yield "GET", f"{place}/runs"
-        for run_id in (*world.runs.values(), new_id("run")):
+        yield "GET", f"{place}/qr.svg"
+        yield "GET", f"{place}/compare?run={world.runs['failed']}&run={world.runs['succeeded']}"
+        for run_id in (world.runs["failed"], world.runs["succeeded"], new_id("run")):
             for rest in RESTS:
                 yield "GET", f"{place}/runs/{run_id}{rest}"
             yield "POST", f"{place}/runs/{run_id}/cancel"
@@ -142,31 +43,6 @@ def _addresses(world: Blind) -> Iterator[tuple[str, str]]:
         yield "GET", f"/api/v1/links/{token}/{rest}"
         yield "GET", f"/s/{token}/{rest}"
     yield "GET", f"/e/{token}"
-
-
-def assert_nothing_planted(world: Blind, what: str, answer: httpx.Response) -> None:
-    """Look through headers and content. The author's own words, of which they were warned, are let pass."""
-    text = _text_of(answer).replace(html_of_card(), "").replace(FILES["card.md"].decode(), "")
-    said = "\n".join(f"{name}: {value}" for name, value in answer.headers.items()) + text
-    for word in world.planted:
-        # A short host name stands in random tokens, too; as a word it does not.
-        pattern = re.escape(word) if len(word) > 4 else rf"\b{re.escape(word)}\b"
-        found = re.search(pattern, said.lower())
-        assert found is None, f"{what} says {word}: {said[max(0, found.start() - 150) : found.end() + 150]}"
-
-
-def _text_of(answer: httpx.Response) -> str:
-    """The content; an archive's names and members."""
-    if not answer.content.startswith(b"PK"):
-        return answer.text
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        return "\n".join(
-            f"{name}\n{archive.read(name).decode(errors='replace')}" for name in archive.namelist()
-        )
-
-
-def html_of_card() -> str:
-    return "Written by Augusta Byron, see github.com/byron/engine and 0000-0002-1825-0097."
 
 
 async def test_whatever_a_blind_link_reaches_tells_nothing_of_its_owner(blind: Blind) -> None:
