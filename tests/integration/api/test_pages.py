@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import io
 import json
 import re
 import secrets
+import zipfile
+from pathlib import Path
 
 import pytest
 
 from api_instance import PNG, SPEC, Instance
 from page_visits import log_in, token_in
 from vitrine_api.rendering import CONTENT_SECURITY_POLICY
-from vitrine_common.documents import Output
+from vitrine_common.documents import Output, RunRequest
 from vitrine_common.messages import RunFinished, RunProgress
 from vitrine_common.states import Reason, RunState
 
@@ -240,3 +244,34 @@ async def test_assets_may_be_kept_and_are_what_the_pages_name(api: Instance) -> 
         answer = await api.client().get(url.replace("&amp;", "&"))
         assert answer.status_code == 200, url
         assert "immutable" in answer.headers["cache-control"], url
+
+
+async def test_a_run_as_code_is_the_same_run_again(api: Instance, tmp_path: Path) -> None:
+    someone = await api.account()
+    link = await someone.share((await api.ready(someone))["reference"])
+    browser = api.client(follow_redirects=True)
+    token = token_in((await browser.get(link["url"])).text)
+    said = 'it\'s "so"; $HOME\n@you'
+    page = await browser.post(
+        f"{link['url']}/runs",
+        data={"csrf_token": token, "input.text": said, "input.count": "2"},
+        files={"input.image": ("my; 'photo'.png", PNG, "image/png")},
+    )
+    run_id = page.url.path.rpartition("/")[2]
+    await api.finish(run_id, [Output(name="output", type="text", value='"done"')])
+    shown = (await browser.get(page.url.path)).text
+    found = re.search(r'id="code-run_\w+-curl"[^>]*>(.*?)</pre>', shown, re.DOTALL)
+    assert found is not None
+    archive = zipfile.ZipFile(io.BytesIO((await browser.get(f"{page.url.path}/archive")).content))
+    for name in archive.namelist():
+        if name.startswith("inputs/"):
+            (tmp_path / name.removeprefix("inputs/")).write_bytes(archive.read(name))
+    command = html.unescape(found[1]).replace("wait=60", "wait=0")
+    process = await asyncio.create_subprocess_shell(
+        command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    printed, complained = await process.communicate()
+    assert process.returncode == 0, complained
+    again = json.loads(printed)["inputs"]
+    requests = api.database_as("runner").collection(RunRequest)
+    assert again == json.loads((await requests.get(run_id)).inputs)
