@@ -190,7 +190,12 @@ class Collector:
             if not idle:
                 return
             doomed = []
-            for place in (cache / _UNPACKED, *cache.glob(".tmp*"), packages):
+            # Answers of indexes stay; what tells of wheels believes that they are unpacked.
+            kept = [*cache.glob("simple-*"), *cache.glob("interpreter-*")]
+            for place in (
+                *(each for each in cache.glob("*") if each.is_dir() and each not in kept),
+                packages,
+            ):
                 trash = self.workspace.drafts / new_id("trash")
                 with contextlib.suppress(FileNotFoundError):
                     place.rename(trash)

@@ -210,7 +210,8 @@ _RULES = (
         "{0}=={1}",
     ),
     _rule(
-        rf"Failed to install: \S+ \({_NAME}==([^)\s]+)\)|Failed to download `{_NAME}==([^`\s]+)`"
+        rf"Failed to install: \S+ \({_NAME}==([^)\s]+)\)(?!.*\(os error (?:2|5|13)\))"
+        rf"|Failed to download `{_NAME}==([^`\s]+)`"
         r" cause: (?:Failed to extract archive|The wheel)",
         FailureReason.INVALID_WHEEL,
         WHEEL_REFUSED.replace("{0}", "{0}{2}=={1}{3}"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from vitrine_builder.failures import BuildFailure, FailureReason, explain
 from vitrine_builder.lock import Target
 from vitrine_builder.process import Bounds, ProcessTimeout, run_process
 from vitrine_builder.spread import spread
+from vitrine_builder.workspace import INSTALLERS
+from vitrine_common.usage import UseTable
 
 _COMMON = (
     "--color=never",
@@ -69,15 +72,17 @@ class Uv:
             *arguments,
         ]
         try:
-            finished = await run_process(
-                command,
-                bounds=self.bounds,
-                environment={"PATH": "/usr/bin:/bin", "HOME": str(home), **self.environment},
-                directory=home,
-                stdin=requirements.encode(),
-                keep_open=() if self.lifeline is None else (self.lifeline,),
-                on_line=on_line,
-            )
+            # Whoever installs looks at what was unpacked afterwards, and says for itself that it is in use.
+            async with self._in_use() if action == "compile" else contextlib.nullcontext():
+                finished = await run_process(
+                    command,
+                    bounds=self.bounds,
+                    environment={"PATH": "/usr/bin:/bin", "HOME": str(home), **self.environment},
+                    directory=home,
+                    stdin=requirements.encode(),
+                    keep_open=() if self.lifeline is None else (self.lifeline,),
+                    on_line=on_line,
+                )
         except ProcessTimeout:
             sentence = (
                 f"The package index did not deliver within {self.bounds.seconds:g} seconds; try again later."
@@ -86,3 +91,10 @@ class Uv:
         if finished.returncode:
             raise explain(finished.stderr, finished.returncode)
         return finished.stdout.decode()
+
+    @contextlib.asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[None]:
+        """Keep the cache from being emptied while the block lasts."""
+        with UseTable(self.directory.parent / "uses").open() as uses:
+            await uses.add(INSTALLERS)
+            yield
