@@ -61,7 +61,7 @@ async def test_upload_run_and_history(
         page = await reviewer.page(url)
         await expect(page.locator("h1")).to_have_text(digits.version["model"])
         await expect(page.locator("#history [data-history-run]")).to_have_count(0)
-        await page.locator(".run-form input[type=file]").set_input_files(certain.file)
+        await page.locator(".run-form input[type=file]").first.set_input_files(certain.file)
         await expect(page.locator("[data-preview]")).to_be_visible()
         # Every state that the page goes through is kept: it must change by itself, without a reload.
         await page.evaluate(
@@ -123,7 +123,7 @@ async def test_keyboard_only(browser: Browser, stack: StackDesk, digits: Digits)
 async def test_without_javascript(browser: Browser, stack: StackDesk, digits: Digits, certain: Drawn) -> None:
     async with visit(browser, stack.url, java_script_enabled=False) as reviewer:
         page = await reviewer.page(digits.link["url"])
-        await page.locator(".run-form input[type=file]").set_input_files(certain.file)
+        await page.locator(".run-form input[type=file]").first.set_input_files(certain.file)
         await page.locator(".run-button").click()
         await page.wait_for_url(re.compile(r"/s/[^/]+/runs/run_"))
         done = page.locator("[data-run-state=succeeded]")
@@ -138,7 +138,7 @@ async def test_what_is_wrong_is_said_at_the_field(
     (tmp_path / "digit.png").write_bytes(b"this is no picture")
     async with visit(browser, stack.url, java_script_enabled=False) as reviewer:
         page = await reviewer.page(digits.link["url"])
-        await page.locator(".run-form input[type=file]").set_input_files(tmp_path / "digit.png")
+        await page.locator(".run-form input[type=file]").first.set_input_files(tmp_path / "digit.png")
         await page.locator(".run-button").click()
         await expect(page.locator("[data-error-of=image]")).to_contain_text("image")
         # The browser itself reports the status of a refused form; that is what was provoked here.
