@@ -110,3 +110,159 @@ BOARD_SAMPLES |= {
         OWNER,
     ),
 }
+OPERATOR = v.Operator(
+    processes=(
+        v.ProcessRow(
+            service="api",
+            holder="lab-7:4711",
+            version="1.0.0",
+            started_at=ago(days=3),
+            heard_at=NOW,
+            answers=True,
+        ),
+        v.ProcessRow(
+            service="runner",
+            holder="lab-7:4712",
+            version="1.0.0",
+            started_at=ago(hours=2),
+            heard_at=NOW,
+            answers=True,
+            isolation=(
+                v.Fact(title="Engine", value="process"),
+                v.Fact(title="Namespaces", value="user, mount, pid, network, ipc, uts"),
+                v.Fact(title="System calls", value="filtered"),
+            ),
+            warnings=("Memory is watched, not limited: no control groups can be written here.",),
+        ),
+        v.ProcessRow(
+            service="trainer",
+            holder=f"{LONG}:1",
+            version="0.9.0",
+            started_at=ago(days=30),
+            heard_at=ago(minutes=12),
+            answers=False,
+        ),
+    ),
+    servers=(
+        v.ServerRow(name="NATS", ok=True, ms=0.4),
+        v.ServerRow(name="MongoDB", ok=True, ms=0.9),
+        v.ServerRow(name="S3", ok=False),
+    ),
+    missing=("trainer", "monitor"),
+    queues=(
+        v.QueueRow(
+            stream="commands",
+            name="runner-run-start-cpu",
+            subject="run.start.cpu",
+            waiting=12,
+            working=4,
+            again=1,
+        ),
+        v.QueueRow(
+            stream="events",
+            name="api-build-succeeded",
+            subject="build.succeeded",
+            waiting=0,
+            working=0,
+            again=0,
+        ),
+    ),
+    storage=(
+        v.Fact(title="Blobs", value="12 804, 96 GB"),
+        v.Fact(title="Environments", value="31, 44 GB if nothing were shared"),
+        v.Fact(title="Free disk", value="80 GB of 512 GB"),
+    ),
+    dead_letters=2,
+    settings=(
+        v.SettingRow(name="VITRINE_API_HOST", value="127.0.0.1", is_default=True, description="Address."),
+        v.SettingRow(name="VITRINE_S3_SECRET_KEY", value="••••••", is_default=False, description="Secret."),
+        v.SettingRow(name="VITRINE_API_PUBLIC_URL", value="", is_default=True, description="Public."),
+    ),
+)
+LETTERS = v.DeadLetters(
+    total=2,
+    letters=(
+        v.DeadLetterRow(
+            number=41,
+            kind="version.register",
+            subject="version.register",
+            reason="cannot be handled: there is no train request trial_01jq8y3v9m4k7t2x5n6p8r1s3w",
+            at=ago(minutes=3),
+            size=612,
+            about=(v.Fact(title="trial id", value="trial_01jq8y3v9m4k7t2x5n6p8r1s3w", code=True),),
+        ),
+        v.DeadLetterRow(
+            number=42, kind="unreadable", subject=f"run.{LONG}", reason="", at=ago(days=2), size=3
+        ),
+    ),
+    paging=v.Paging(newer_url="/operator/dead-letters", older_url="/operator/dead-letters?after=42"),
+)
+USERS = v.Users(
+    users=(
+        v.UserRow(
+            name="ada",
+            email="ada@example.org",
+            created_at=ago(days=300),
+            roles=("operator", "validator"),
+            quotas=(
+                v.UseRow(title="Storage", text="18 GB of 20 GB", share=90, near=True),
+                v.UseRow(title="Runs today", text="12 of 1 000 runs", share=1.2),
+            ),
+        ),
+        v.UserRow(name=LONG[:39], email=f"{LONG}@example.org", created_at=ago(minutes=1)),
+    ),
+    paging=v.Paging(older_url="/operator/users?after=1"),
+)
+AUDIT = v.Audit(
+    entries=(
+        v.AuditRow(
+            at=ago(minutes=1),
+            actor="ada",
+            action="link.created",
+            kind="share link",
+            subject="link_01jq8y3v9m4k7t2x5n6p8r1s3w",
+            url="/links/lnk_1",
+        ),
+        v.AuditRow(
+            at=ago(days=2), actor="link:link_1", action="run.requested", kind="run request", subject="run_1"
+        ),
+    ),
+    actions=("login", "link.created", "run.requested"),
+    csv_url="/audit.csv",
+    paging=v.Paging(older_url="/audit?after=1"),
+)
+BOARD_SAMPLES |= {
+    "operator": (OPERATOR, replace(OWNER, path="/operator")),
+    "operator-well": (
+        v.Operator(processes=OPERATOR.processes[:1], servers=OPERATOR.servers[:2]),
+        replace(OWNER, path="/operator"),
+    ),
+    "operator-letters": (LETTERS, replace(OWNER, path="/operator/dead-letters")),
+    "operator-letters-none": (v.DeadLetters(letters=()), replace(OWNER, path="/operator/dead-letters")),
+    "operator-users": (USERS, replace(OWNER, path="/operator/users")),
+    "operator-mails": (
+        v.Mails(
+            mails=(
+                v.MailRow(
+                    to="eva@example.org",
+                    subject="Your code for a model",
+                    written_at=ago(minutes=4),
+                    text="Your code is 123 456.\n",
+                ),
+            )
+        ),
+        replace(OWNER, path="/operator/mails"),
+    ),
+    "operator-mails-none": (v.Mails(mails=()), replace(OWNER, path="/operator/mails")),
+    "operator-mails-server": (v.Mails(mails=(), by_server=True), replace(OWNER, path="/operator/mails")),
+    "audit": (AUDIT, replace(OWNER, path="/audit")),
+    "operator-audit": (
+        replace(AUDIT, of_all=True, url="/operator/audit", action="login"),
+        replace(OWNER, path="/operator/audit"),
+    ),
+    "audit-none": (v.Audit(entries=(), csv_url="/audit.csv"), replace(OWNER, path="/audit")),
+    "audit-none-found": (
+        v.Audit(entries=(), action="login", actions=("login",), csv_url="/audit.csv"),
+        replace(OWNER, path="/audit"),
+    ),
+}

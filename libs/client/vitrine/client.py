@@ -14,6 +14,7 @@ from vitrine.claims import Claims
 from vitrine.config import Config, config_dir, load_config
 from vitrine.diffs import Diff, diff
 from vitrine.environments import Environments
+from vitrine.operator import Operator
 from vitrine.push import PushWatch
 from vitrine.receipts import Receipts
 from vitrine.references import LinkAddress, Reference, parse_link, parse_reference
@@ -80,6 +81,7 @@ class Client:
         self.receipts = Receipts(self._transport)
         self.environments = Environments(self._transport)
         self.news = News(self._transport)
+        self.operator = Operator(self._transport)
         self.venues = Venues(self._transport)
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ is not the operator's to read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from vitrine_common.errors import Conflict, NotFound, Unavailable
 from vitrine_common.messages.subjects import DEAD_LETTERS, DEAD_PREFIX, ROUTES
 
 _LONGEST_VALUE = 100
+_QUOTED = re.compile(r"input_value=.*?, (?=input_type=)|input_value=.*$")
+"""What a message that cannot be read is quoted with where that is complained of."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def _letter(raw: RawStreamMsg) -> DeadLetter:
     return DeadLetter(
         number=raw.seq or 0,
         subject=headers.get(SUBJECT_HEADER) or (raw.subject or "").removeprefix(f"{DEAD_PREFIX}."),
-        reason=headers.get(REASON_HEADER) or "",
+        reason=_QUOTED.sub("", headers.get(REASON_HEADER) or ""),
         at=raw.time or datetime.fromtimestamp(0, UTC),
         size=len(data),
         message_id=str(head.get("id") or "")[:_LONGEST_VALUE],

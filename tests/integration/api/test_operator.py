@@ -10,6 +10,7 @@ from typing import Any
 
 from api_instance import FILES, Account, Instance, manifest, problem
 from page_visits import log_in, token_in
+from vitrine_common.bus.delivery import REASON_HEADER
 from vitrine_common.digests import canonical_json
 from vitrine_common.documents import TrainRequest
 from vitrine_common.ids import new_id
@@ -100,11 +101,14 @@ async def test_dead_letters_tell_nothing_that_somebody_wrote(api: Instance) -> N
     jetstream = api.platform.bus.client.jetstream()
     await jetstream.publish("dead.run.start.cpu", json.dumps(body).encode())
     await jetstream.publish("dead.of.nobody", secret.encode())
+    reason = f"1 validation error [type=int_type, input_value={{'a': '{secret}'}}, input_type=dict]"
+    await jetstream.publish("dead.of.others", b"{}", headers={REASON_HEADER: reason})
     await letter_of(api, body["payload"]["trial_id"])
     listed = await api.operator.client.get(LETTERS, params={"limit": 200})
     assert secret not in listed.text
     letters = {letter["subject"]: letter for letter in listed.json()["items"]}
     assert letters["of.nobody"]["kind"] == "unreadable"
+    assert letters["of.others"]["reason"] == "1 validation error [type=int_type, input_type=dict]"
     problem(await api.operator.client.post(f"{LETTERS}/{letters['of.nobody']['number']}/replay"), 409)
     browser = await log_in(api, api.operator)
     page = await browser.get("/operator/dead-letters")

@@ -18,6 +18,7 @@ from vitrine.cli import (
     init_command,
     model_commands,
     news_commands,
+    operator_commands,
     push_command,
     receipt_commands,
     run_commands,
@@ -73,6 +74,7 @@ for commands in (
     train_commands,
     receipt_commands,
     news_commands,
+    operator_commands,
     venue_commands,
 ):
     commands.register(app)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitrine.stack import control
+from vitrine.stack.account import load_account
 from vitrine.stack.errors import StackError
 from vitrine.stack.settings import default_data_dir
 from vitrine.stack.state import StackState
+
+if TYPE_CHECKING:
+    from vitrine.operator import Health
 
 DataDir = Annotated[
     Path | None,
@@ -72,12 +76,14 @@ def status(*, data_dir: DataDir = None, json_output: Json = False) -> None:
     """Show what runs and where it answers; the exit status is 0 when everything is healthy."""
     folder = (data_dir or default_data_dir()).absolute()
     state = control.stack_state(folder) or StackState(state="stopped")
+    health = _health(state, folder)
     if json_output:
         # Server URLs hold a password: whoever may read it finds it in stack.json.
         shown = state.model_dump(exclude={"nats_url", "mongo_url"})
-        typer.echo(json.dumps({"data_dir": str(folder), **shown}))
+        told = health.document() if health else None
+        typer.echo(json.dumps({"data_dir": str(folder), **shown, "health": told}))
     else:
-        typer.echo(_status_text(state, folder))
+        typer.echo(_status_text(state, folder, health))
     if state.state != "healthy":
         raise typer.Exit(1)
 
@@ -88,12 +94,33 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _status_text(state: StackState, folder: Path) -> str:
+def _health(state: StackState, folder: Path) -> Health | None:
+    """Return what the services tell of themselves, as the operator's page shows it; None without answer."""
+    account = load_account(folder)
+    if state.state != "healthy" or account is None:
+        return None
+    # Late: httpx is wanted only here.
+    from vitrine.client import Client
+    from vitrine.errors import ClientError
+
+    try:
+        with Client(state.url, account.token) as client:
+            return client.operator.health()
+    except ClientError:
+        return None
+
+
+def _status_text(state: StackState, folder: Path, health: Health | None) -> str:
     lines = [f"{state.state}  {state.url if state.state != 'stopped' else ''}".rstrip()]
     for name, part in state.parts.items():
         restarts = f"  restarted {part.restarts}x" if part.restarts else ""
         process = f"process {part.pid}" if part.pid else ""
         lines.append(f"  {name:<8} {part.state:<8} {process}{restarts}".rstrip())
+    for one in health.processes if health else ():
+        said = f"version {one.version}" if one.answers else "does not answer"
+        lines.append(f"  {one.service:<8} {said}  {one.holder}")
+        isolation = one.report.get("isolation") or {}
+        lines += [f"  {one.service:<8} warning: {text}" for text in isolation.get("warnings", ())]
     return "\n".join([*lines, f"Data and logs: {folder}"])
 
 
