@@ -23,5 +23,6 @@ def embed_html(embed_url: str, title: str) -> str:
     """Return HTML for a page of another site that shows a link in a frame."""
     return (
         f'<iframe src="{escape(embed_url)}" title="{escape(title)}" width="100%" height="720" '
-        f'sandbox="{SANDBOX}" allow="camera; microphone; clipboard-write" loading="lazy" referrerpolicy="no-referrer"></iframe>'
+        f'sandbox="{SANDBOX}" allow="camera; microphone; clipboard-write" '
+        'loading="lazy" referrerpolicy="no-referrer"></iframe>'
     )
