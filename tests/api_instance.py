@@ -201,6 +201,8 @@ async def api(
         door_rate=10_000,
         mail_dir=tmp_path_factory.mktemp("api-mails"),
         recheck_seconds=0.5,
+        deletion_grace_seconds=0,
+        tombstone_file=tmp_path_factory.mktemp("api-tombstones") / "tombstones.jsonl",
         signing_key_file=tmp_path_factory.mktemp("api-keys") / "signing-key.pem",
     )
     server = make_server(platform, settings)

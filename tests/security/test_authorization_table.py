@@ -23,8 +23,13 @@ from environment_samples import version_with
 from vitrine_api.app import routed
 from vitrine_api.credentials import form_token
 from vitrine_api.dependencies import SESSION_COOKIE
+from vitrine_api.models import parse_reference
 from vitrine_api.pages import GUEST_COOKIE
+from vitrine_api.policy import ALL_SCOPES, Member
 from vitrine_api.showings import VISITOR_COOKIE
+from vitrine_api.venues.plans import VenueWish, parse_roster
+from vitrine_api.venues.submitting import Entry
+from vitrine_api.venues.tokens import reviewer_token, submit_token
 from vitrine_api.webhooks.signing import new_secret
 from vitrine_common.clock import utcnow
 from vitrine_common.digests import sha256_bytes
@@ -351,6 +356,48 @@ for place in ("/s/{token}", "/e/{token}/{visitor}"):
         f"GET {place}/claims/checks/{{check_id}}/receipt": holder(),
         f"POST {place}/claims/checks/{{check_id}}/cancel": holder(303, form={}),
     }
+VENUE = f"{A}/venues/{{venue_id}}"
+TABLE |= {
+    f"POST {A}/venues": Row((401, 403, 403, 401, 401), json={"name": "X", "deadline": "2099-01-01"}),
+    f"GET {A}/venues": account(),
+    f"GET {VENUE}": owner(),
+    f"PATCH {VENUE}": owner(json={"name": "another"}),
+    f"DELETE {VENUE}": owner(204),
+    f"POST {VENUE}/close": owner(),
+    f"POST {VENUE}/reviewers": owner(201, json={"lines": "somebody@far.example"}),
+    f"DELETE {VENUE}/reviewers/{{reviewer_id}}": owner(204),
+    f"POST {VENUE}/reviewers/{{reviewer_id}}/renew": owner(),
+    f"POST {VENUE}/reminders": owner(202),
+    f"POST {VENUE}/assignments": owner(404, json={"submission_id": "nothing", "reviewer_id": "nobody"}),
+    f"POST {VENUE}/assignments/balance": owner(json={"per_submission": 1}),
+    f"DELETE {VENUE}/assignments/{{review_id}}": owner(204),
+    f"POST {VENUE}/checks": owner(202),
+    f"GET {VENUE}/matrix": owner(),
+    f"GET {VENUE}/export": owner(),
+    f"PUT {VENUE}/submissions/{{submission_id}}/decision": owner(json={"decision": "Accept"}),
+    f"PUT {VENUE}/reviews/{{review_id}}/release": owner(409),
+    f"POST {VENUE}/publish": owner(409, json={}),
+    f"POST {VENUE}/unblind": owner(409, json={}),
+    f"GET {VENUE}/submissions/{{submission_id}}/openings": owner(409),
+    # Whoever has the address of a venue may submit what is theirs.
+    f"GET {A}/calls/{{venue_token}}": account(),
+    f"POST {A}/calls/{{venue_token}}/submissions": owner(201, json="submission"),
+    f"GET {A}/submissions": account(),
+    f"DELETE {A}/submissions/{{submission_id}}": owner(204),
+    "GET /venues": own_page(),
+    "POST /venues": form(403, name="X", deadline="2099-01-01", time_zone="UTC"),
+    "GET /venues/{venue_id}": page(),
+    "GET /venues/{venue_id}/matrix.csv": page(),
+    "POST /venues/{venue_id}/delete": form(other=404),
+    "POST /venues/{venue_id}/{wish}": form(other=404),
+    "GET /venues/{venue_id}/submissions/{submission_id}": page(),
+    "POST /venues/{venue_id}/submissions/{submission_id}/{wish}": form(other=404),
+    "GET /v/{venue_token}": own_page(),
+    "POST /v/{venue_token}": form(other=404, version="reference", paper_id="P2", title="Another"),
+    # Reviewers have no account: the address is all that it takes.
+    "GET /r/{reviewer_token}": everybody(),
+    "POST /r/{reviewer_token}/reviews/{review_id}": Row((303,) * 5, form={"overall": "accept"}),
+}
 WHO = ("anonymous", "other", "owner", "holder", "revoked")
 
 
@@ -569,7 +616,11 @@ async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str
     path = template
     for name, value in params.items():
         path = path.replace("{" + name + "}", value)
-    return f"{path}?to={world['version']['reference']}" if template.endswith(f"{V}/diff") or template.endswith("/environment/diff") else path
+    return (
+        f"{path}?to={world['version']['reference']}"
+        if template.endswith(f"{V}/diff") or template.endswith("/environment/diff")
+        else path
+    )
 
 
 async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:
@@ -579,12 +630,41 @@ async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:
         return {"token_id": (await client.post("/api/v1/tokens", json={"label": "spare"})).json()["id"]}
     if "{link_id}" in template:
         return {"link_id": (await world["accounts"]["owner"].share(world["version"]["reference"]))["id"]}
+    if any(name in template for name in ("{venue_id}", "venue_token", "reviewer_token", "{submission_id}")):
+        return await _venue(world, template)
     if "{invite_id}" in template:
         answer = await world["api"].operator.client.post("/api/v1/invites", json={})
         return {"invite_id": answer.json()["id"]}
     if "webhook" in template or "{notification_id}" in template:
         return await _news(world)
     return {}
+
+
+async def _venue(world: dict[str, Any], template: str) -> dict[str, str]:
+    """A venue that the owner chairs, with a submission of theirs and a reviewer: one for each route."""
+    known: dict[str, dict[str, str]] = world.setdefault("venues", {})
+    if template not in known:
+        known[template] = await _new_venue(world)
+    return {**known[template], "wish": "checks"}
+
+
+async def _new_venue(world: dict[str, Any]) -> dict[str, str]:
+    desk = world["api"].services.venues
+    user = await world["api"].services.repository.accounts.users.get(world["accounts"]["owner"].id)
+    chair = Member(user.model_copy(update={"roles": ["chair"]}), frozenset(ALL_SCOPES))
+    venue = await desk.hosting.create(chair, VenueWish(name="Guarded", deadline="2099-01-01"))
+    reference = parse_reference(world["version"]["reference"])
+    submission = (await desk.submissions.submit(chair, venue, reference, Entry("P1", "Title"))).submission
+    (reviewer,) = await desk.roster.add(venue, parse_roster("Eva <eva@far.example>"))
+    review = await desk.assignments.assign(venue, submission.id, reviewer.id)
+    return {
+        "venue_id": venue.id,
+        "submission_id": submission.id,
+        "reviewer_id": reviewer.id,
+        "review_id": review.id,
+        "venue_token": submit_token(venue.id, venue.key),
+        "reviewer_token": reviewer_token(venue, reviewer.id, reviewer.revision),
+    }
 
 
 async def _news(world: dict[str, Any]) -> dict[str, str]:
@@ -624,6 +704,8 @@ def _body(world: dict[str, Any], wanted: Any) -> Any:
             return _claims_body(world, wanted)
         case "link":
             return {"ref": world["version"]["reference"]}
+        case "submission":
+            return {"ref": world["version"]["reference"], "paper_id": "P2", "title": "Another"}
         case "group":
             return {"ref": world["version"]["reference"], "recipients": ["Reviewer 1", "Reviewer 2"]}
     return wanted

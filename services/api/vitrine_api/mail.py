@@ -19,6 +19,7 @@ from vitrine_common.errors import Invalid, Unavailable, VitrineError
 
 _NAME = re.compile(r"[a-z0-9_]{1,64}\.eml")
 _LONGEST = 1 << 20
+_EVERY = 1_000_000
 _LONGEST_LINE = 990
 
 
@@ -128,6 +129,12 @@ class FolderMailer:
         partial.write_bytes(bytes(message))
         partial.chmod(0o600)
         partial.replace(self._folder / f"{mail_id}.eml")
+
+    def forget(self, address: str) -> None:
+        """Remove every mail to an address."""
+        for stored in self.newest(_EVERY):
+            if f"To: {address}\n" in stored.text.replace("\r\n", "\n"):
+                (self._folder / stored.name).unlink(missing_ok=True)
 
     def newest(self, limit: int = 50) -> list[StoredMail]:
         """Return the newest mails, for the operator's page."""

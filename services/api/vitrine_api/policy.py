@@ -15,6 +15,7 @@ from vitrine_common.documents import (
     ClaimCheckRequest,
     Dataset,
     DatasetVersion,
+    Deletion,
     Invite,
     Model,
     Notification,
@@ -86,6 +87,7 @@ _Owned = (
     | ClaimCheckRequest
     | Dataset
     | DatasetVersion
+    | Deletion
     | TrainRequest
     | Trial
     | ApiToken

@@ -85,6 +85,14 @@ class ApiSettings(BaseSettings):
     build_reserve_seconds: int = Field(
         default=600, ge=0, description="Build time reserved for a build until it has ended; charged at most."
     )
+    deletion_grace_seconds: float = Field(
+        default=3600.0, ge=0, description="How long blobs stay after a deletion left them unused."
+    )
+    tombstone_file: Path | None = Field(
+        default=None,
+        description="File that remembers what was deleted, outside of the database, so that a restore of an "
+        "older backup does not bring it back.",
+    )
     session_seconds: int = Field(default=14 * DAY, description="Life of a web login.")
     token_seconds: int = Field(default=365 * DAY, description="Life of a token made by a login.")
     run_wait_seconds: int = Field(default=3600, description="How long a run may wait to be begun.")

@@ -9,7 +9,7 @@ from faststream.nats import NatsRouter
 
 from vitrine_builder.worker import Worker
 from vitrine_common.bus import on
-from vitrine_common.messages import BuildStart, Envelope
+from vitrine_common.messages import BuildStart, Envelope, VersionDeleted
 
 router = NatsRouter()
 
@@ -18,3 +18,11 @@ router = NatsRouter()
 async def build_start(envelope: Envelope[BuildStart], worker: Annotated[Worker, Context("worker")]) -> None:
     """Write the build down; acknowledged once it is, for from then on the document keeps it alive."""
     await worker.accept(envelope.payload.build_id, envelope.payload.request)
+
+
+@on(router, "builder", "version.deleted")
+async def version_deleted(
+    envelope: Envelope[VersionDeleted], worker: Annotated[Worker, Context("worker")]
+) -> None:
+    """Delete the build that was made for the version."""
+    await worker.erase(envelope.payload.build_id)

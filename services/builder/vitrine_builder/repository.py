@@ -38,6 +38,10 @@ class Builds:
             return False
         return True
 
+    async def erase(self, build_id: str) -> None:
+        """Delete a build whose version is gone; what it made stays for whoever asks for the same."""
+        await self._collection.delete({"_id": build_id})
+
     async def queued(self, limit: int) -> list[Build]:
         """Return builds that nobody works on, the oldest first."""
         return await self._collection.find({"state": BuildState.QUEUED}, (("created_at", 1),), limit)

@@ -59,6 +59,10 @@ class Worker:
         )
         self._wake.set()
 
+    async def erase(self, build_id: str) -> None:
+        """Delete a build whose version is gone. Idempotent."""
+        await self._builds.erase(build_id)
+
     async def run(self) -> None:
         """Work until cancelled; builds under way are then given back for another builder."""
         try:

@@ -9,7 +9,7 @@ from faststream.nats import NatsRouter
 
 from vitrine_common.bus import Poison, on
 from vitrine_common.errors import NotFound
-from vitrine_common.messages import Envelope, RunFinished
+from vitrine_common.messages import Envelope, LinkDeleted, RunFinished, VersionDeleted
 from vitrine_monitor.repository import ScoringRepository
 from vitrine_monitor.scoring import score
 from vitrine_monitor.settings import MonitorSettings
@@ -31,3 +31,19 @@ async def run_finished(
 
 for _state in ("succeeded", "failed", "cancelled", "expired"):
     on(router, "monitor", f"run.{_state}", concurrency=8)(run_finished)
+
+
+@on(router, "monitor", "version.deleted")
+async def version_deleted(
+    envelope: Envelope[VersionDeleted], repository: Annotated[ScoringRepository, Context("repository")]
+) -> None:
+    """Delete what was recorded of the version's runs."""
+    await repository.erase(version_id=envelope.payload.version_id)
+
+
+@on(router, "monitor", "link.deleted")
+async def link_deleted(
+    envelope: Envelope[LinkDeleted], repository: Annotated[ScoringRepository, Context("repository")]
+) -> None:
+    """Delete what was recorded of the link's runs."""
+    await repository.erase(link_id=envelope.payload.link_id)

@@ -51,6 +51,10 @@ class ScoringRepository:
         where = {"_id": {"$in": list(run_ids)}}
         return {record.id for record in await self._records.find(where, (("_id", 1),), len(run_ids) or 1)}
 
+    async def erase(self, **where: str) -> None:
+        """Delete the records of a version or link that is gone."""
+        await self._records.delete(where)
+
     async def forget_due(self) -> int:
         """Remove raw values, and the digests that small values could be guessed from, once they are due."""
         forgotten = 0

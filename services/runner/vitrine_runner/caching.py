@@ -72,6 +72,7 @@ class FileCache(Generic[F]):
         self._entries: dict[str, _Entry[F]] = {}
         self._last_use: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
+        self._forgotten: set[str] = set()
 
     @abstractmethod
     def prepare(self, manifest: Manifest, files: Path) -> None:
@@ -110,6 +111,20 @@ class FileCache(Generic[F]):
             if not entry.users:
                 await self._leave(digest, entry)
 
+    async def forget(self, digests: Iterable[str]) -> None:
+        """Remove files whose owner deleted them; those in use go when nothing uses them any more."""
+        for digest in digests:
+            entry = self._entries.get(digest)
+            if entry is not None and entry.users:
+                self._forgotten.add(digest)
+            elif digest in self._sizes:
+                await asyncio.to_thread(shutil.rmtree, self._detach(digest), ignore_errors=True)
+
+    @property
+    def digests(self) -> list[str]:
+        """The manifests whose files are here."""
+        return list(self._sizes)
+
     async def aclose(self) -> None:
         """Stop what is being fetched."""
         loading = [entry.loading for entry in self._entries.values() if not entry.loading.done()]
@@ -126,7 +141,11 @@ class FileCache(Generic[F]):
             entry.loading.cancel()
             await asyncio.gather(entry.loading, return_exceptions=True)
             return
-        doomed = [self._detach(digest) for digest in self._surplus()]
+        surplus = set(self._surplus())
+        if digest in self._forgotten:
+            self._forgotten.discard(digest)
+            surplus |= {digest} & self._sizes.keys()
+        doomed = [self._detach(digest) for digest in surplus]
         for path in doomed:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 

@@ -16,17 +16,22 @@ from vitrine_common.messages import (
     ClaimCancelling,
     ClaimCheckStart,
     Envelope,
+    FilesForgotten,
+    LinkDeleted,
     LinkRevoked,
     RunCancel,
     RunCancelling,
     RunStart,
+    VersionDeleted,
 )
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
+from vitrine_runner.erasing import Eraser
 
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
+TheEraser = Annotated[Eraser, Context("eraser")]
 TheClaims = Annotated[ClaimWorker, Context("claims")]
 TheClaimCancellation = Annotated[ClaimCancellation, Context("claim_cancellation")]
 
@@ -55,6 +60,9 @@ def make_routers(*, gpu: bool) -> list[NatsRouter]:
     on(wishes, "runner", "run.cancel", concurrency=8)(run_cancel)
     on(wishes, "runner", "claim.cancel", concurrency=8)(claim_cancel)
     on(wishes, "runner", "link.revoked")(link_revoked)
+    on(wishes, "runner", "version.deleted")(version_deleted)
+    on(wishes, "runner", "link.deleted")(link_deleted)
+    on_live(wishes, "files.forgotten")(files_forgotten)
     on_live(wishes, "run.cancelling")(run_cancelling)
     on_live(wishes, "claim.cancelling")(claim_cancelling)
     return [starts, wishes]
@@ -82,6 +90,21 @@ async def link_revoked(
     """Cancel what was asked for by a link that is no longer valid."""
     await cancellation.cancel_link(envelope.payload.link_id)
     await claim_cancellation.cancel_link(envelope.payload.link_id)
+
+
+async def version_deleted(envelope: Envelope[VersionDeleted], eraser: TheEraser) -> None:
+    """Delete the version's runs and checks."""
+    await eraser.erase(version_id=envelope.payload.version_id)
+
+
+async def link_deleted(envelope: Envelope[LinkDeleted], eraser: TheEraser) -> None:
+    """Delete the link's runs and checks."""
+    await eraser.erase(link_id=envelope.payload.link_id)
+
+
+async def files_forgotten(envelope: Envelope[FilesForgotten], eraser: TheEraser) -> None:
+    """Remove the files from this host."""
+    await eraser.forget(envelope.payload.digests)
 
 
 async def run_cancelling(envelope: Envelope[RunCancelling], dispatcher: TheDispatcher) -> None:

@@ -43,6 +43,10 @@ class Runs:
         self._max_attempts = max_attempts
         self.queue: WorkQueue[Run] = WorkQueue(self._runs, RUN, holder, lease_seconds)
 
+    async def erase(self, **where: str) -> None:
+        """Delete the runs of a version or link that is gone."""
+        await self._runs.delete(where)
+
     async def request(self, run_id: str) -> RunRequest:
         """Return what was asked for; raises NotFound."""
         return await self._requests.get(run_id)
@@ -205,6 +209,10 @@ class Checks:
         self._holder = holder
         self._max_attempts = max_attempts
         self.queue: WorkQueue[ClaimCheck] = WorkQueue(self._checks, CLAIM_CHECK, holder, lease_seconds)
+
+    async def erase(self, **where: str) -> None:
+        """Delete the checks of a version or link that is gone."""
+        await self._checks.delete(where)
 
     async def request(self, check_id: str) -> ClaimCheckRequest:
         """Return what was asked for; raises NotFound."""

@@ -16,6 +16,7 @@ from vitrine_common.messages import (
     TrainCancel,
     TrainCancelling,
     TrainStart,
+    TrialDeleted,
 )
 from vitrine_trainer.intake import Intake
 from vitrine_trainer.repository import Trials
@@ -67,3 +68,11 @@ async def train_cancelling(
 ) -> None:
     """Stop the trial if it runs here."""
     worker.cancel(envelope.payload.trial_id)
+
+
+@on(router, "trainer", "trial.deleted")
+async def trial_deleted(
+    envelope: Envelope[TrialDeleted], trials: Annotated[Trials, Context("trials")]
+) -> None:
+    """Delete what was recorded of the training."""
+    await trials.erase(envelope.payload.trial_id)

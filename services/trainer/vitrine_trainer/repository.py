@@ -40,6 +40,12 @@ class Trials:
         """Return what was asked for; raises NotFound."""
         return await self._requests.get(trial_id)
 
+    async def erase(self, trial_id: str) -> None:
+        """Delete a training that is gone, and everything recorded of it."""
+        for parts in (self._points, self._samples, self._checkpoints):
+            await parts.delete({"trial_id": trial_id})
+        await self._trials.delete({"_id": trial_id})
+
     async def forgotten(self, older: float, younger: float) -> list[str]:
         """Return ids of requests made between so many seconds ago that have no trial: nobody took them in."""
         window = {"created_at": {"$gt": after(-older), "$lt": after(-younger)}}

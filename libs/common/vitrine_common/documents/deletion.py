@@ -29,6 +29,8 @@ class Deletion(Leased):
     kind: DeletionKind
     subject_id: str
     owner_id: str
+    version_digest: str = ""
+    build_id: str = ""
     done: bool = False
     due_at: datetime = Field(default_factory=utcnow)
     problem: str = ""

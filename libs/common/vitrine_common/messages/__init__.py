@@ -14,6 +14,7 @@ from vitrine_common.messages.claim import (
     ClaimCheckStart,
     ClaimProgress,
 )
+from vitrine_common.messages.deletion import FilesForgotten, LinkDeleted, TrialDeleted, VersionDeleted
 from vitrine_common.messages.envelope import Command, Envelope, Event, Message, Progress, seal
 from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
 from vitrine_common.messages.trial import (
@@ -46,7 +47,9 @@ __all__ = [
     "Envelope",
     "EnvironmentRequest",
     "Event",
+    "FilesForgotten",
     "LinkChanged",
+    "LinkDeleted",
     "LinkRevoked",
     "Message",
     "Progress",
@@ -58,10 +61,12 @@ __all__ = [
     "TrainCancel",
     "TrainCancelling",
     "TrainStart",
+    "TrialDeleted",
     "TrialFinished",
     "TrialProgress",
     "TrialStarted",
     "VersionBuildFailed",
+    "VersionDeleted",
     "VersionReady",
     "VersionRegister",
     "seal",

@@ -17,6 +17,7 @@ from vitrine_common.documents import (
     DoomedBlob,
     Mail,
     Notification,
+    Upload,
     WebhookDelivery,
 )
 from vitrine_common.errors import Conflict
@@ -27,6 +28,8 @@ from vitrine_common.store import Database
 D = TypeVar("D", bound=Document)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+NO_REFERENCE = (DoomedBlob, Deletion, Upload)
+"""Where a digest keeps no blob: what tells of its end, and uploads, whose bytes lie elsewhere till a grant."""
 
 
 class Doomed:
@@ -42,7 +45,7 @@ class Doomed:
             try:
                 await self._blobs.insert(DoomedBlob(id=digest, due_at=due_at))
             except Conflict:
-                continue
+                await self._blobs.update({"_id": digest, "leaving": {"$in": [False, 0]}}, {"due_at": due_at})
 
     async def spare(self, digest: str) -> bool:
         """Take a blob off the list; False when it is leaving already."""
@@ -59,15 +62,24 @@ class Doomed:
         """Say that a blob leaves; False when somebody took it off the list."""
         return await self._blobs.update({"_id": blob.id}, {"leaving": True}) is not None
 
+    async def postpone(self, blob: DoomedBlob, due_at: datetime) -> None:
+        """Look at a blob once more: a deletion under way may take away what refers to it."""
+        await self._blobs.update({"_id": blob.id}, {"leaving": False, "due_at": due_at})
+
     async def settle(self, blob: DoomedBlob) -> None:
         """Forget a blob: it is gone, or something refers to it."""
         await self._blobs.delete({"_id": blob.id})
+
+    async def deleting(self) -> bool:
+        """Say whether a deletion is under way."""
+        where = {"done": {"$in": [False, 0]}}
+        return await self._database.collection(Deletion).find_one(where) is not None
 
     async def referred(self, digests: set[str]) -> set[str]:
         """Return which of the digests stand anywhere in the database, whatever the field."""
         found: set[str] = set()
         for document in COLLECTIONS:
-            if document is DoomedBlob:
+            if document in NO_REFERENCE:
                 continue
             async for text in self._texts(document):
                 found |= digests.intersection(_DIGEST.findall(text))

@@ -152,6 +152,17 @@ class Join(View):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfirmDeletion(View):
+    """`/deletions/new`: fields `kind`, `reference`, `confirm`, and `password` for an account."""
+
+    template: ClassVar[str] = "confirm_deletion.html"
+
+    kind: str
+    reference: str
+    problems: tuple[FieldProblem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Collaborators(View):
     """`/models/OWNER/NAME/collaborators`: fields `email`, `send`."""
 
