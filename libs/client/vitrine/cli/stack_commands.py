@@ -81,7 +81,9 @@ def status(*, data_dir: DataDir = None, json_output: Json = False) -> None:
         # Server URLs hold a password: whoever may read it finds it in stack.json.
         shown = state.model_dump(exclude={"nats_url", "mongo_url"})
         told = health.document() if health else None
-        typer.echo(json.dumps({"data_dir": str(folder), **shown, "health": told}))
+        typer.echo(
+            json.dumps({"data_dir": str(folder), **shown, "health": told, "store": _store_size(folder)})
+        )
     else:
         typer.echo(_status_text(state, folder, health))
     if state.state != "healthy":
@@ -121,7 +123,23 @@ def _status_text(state: StackState, folder: Path, health: Health | None) -> str:
         lines.append(f"  {one.service:<8} {said}  {one.holder}")
         isolation = one.report.get("isolation") or {}
         lines += [f"  {one.service:<8} warning: {text}" for text in isolation.get("warnings", ())]
+    if (size := _store_size(folder)) is not None:
+        counts = f"{size['environment_count']} environments, {size['layer_count']} layers"
+        lines.append(f"Environments: {_gib(size['total'])} of {_gib(size['limit'])} GiB ({counts})")
     return "\n".join([*lines, f"Data and logs: {folder}"])
+
+
+def _store_size(folder: Path) -> dict[str, int] | None:
+    """Return how large the builder's store was when the builder last looked."""
+    try:
+        size = json.loads((folder / "environments" / ".builder" / "size.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return {str(name): int(value) for name, value in size.items()}
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.2f}"
 
 
 def _failed(error: StackError, json_output: bool) -> typer.Exit:
