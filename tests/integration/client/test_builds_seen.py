@@ -88,10 +88,10 @@ async def test_command_line_and_page_go_on_with_the_next_builder(
     api: Instance, author: Account, command: Type, desk: Desk, tmp_path: Path
 ) -> None:
     doomed = await desk.start()
+    browser = await browser_of(api, author)
     folder = directory(tmp_path / "numpy", "numpy==2.4.6\n")
     pushing = asyncio.create_task(command("push", str(folder), "--json"))
     build = await building(desk, at={"download", "unpack", "compile"})
-    browser = await browser_of(api, author)
     watching = asyncio.create_task(browser.get(f"/builds/{build.id}/events", timeout=120))
     doomed.kill()
     doomed.wait()
