@@ -117,6 +117,8 @@ TABLE: dict[str, Row] = {
     f"POST {A}/deletions": owner(422, json={"kind": "model", "reference": "a/b", "confirm": "c"}, other=422),
     f"GET {A}/deletions/{{deletion_id}}": account(404),
     f"POST {A}/account/deletion": account(422, json={"confirm": "nobody", "password": "wrong"}),
+    f"GET {A}/account/export": account(),
+    "GET /settings/export": own_page(),
     "GET /deletions/new": Row((422,) * 5),
     "POST /deletions": form(422, kind="model", reference="a/b", confirm="c"),
     f"GET {A}/models/{{owner}}/{{name}}/collaborators": owner(),
@@ -702,10 +704,9 @@ def _body(world: dict[str, Any], wanted: Any) -> Any:
             return _training(world["accounts"]["owner"])
         case "check" | "dataset":
             return _claims_body(world, wanted)
-        case "link":
-            return {"ref": world["version"]["reference"]}
-        case "submission":
-            return {"ref": world["version"]["reference"], "paper_id": "P2", "title": "Another"}
+        case "link" | "submission":
+            paper = {"paper_id": "P2", "title": "Another"} if wanted == "submission" else {}
+            return {"ref": world["version"]["reference"], **paper}
         case "group":
             return {"ref": world["version"]["reference"], "recipients": ["Reviewer 1", "Reviewer 2"]}
     return wanted

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from vitrine_api.account_export import AccountExport
 from vitrine_api.accounts import Registry
 from vitrine_api.audit import AuditLog
 from vitrine_api.blind_texts import BlindTexts, platform_words
@@ -118,6 +119,7 @@ class Services:
     collaborators: Collaborators
     roles: Roles
     quotas: Quotas
+    account_export: AccountExport
     deleting: Deleting
     erasing: Erasing
     collecting: Collecting
@@ -228,6 +230,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         credentials=Credentials(repository, passwords, mail, settings.base_url),
         collaborators=collaborators,
         quotas=quotas,
+        account_export=AccountExport(erasure),
         deleting=Deleting(
             repository, DatasetRepository(platform.database), models, deletions, erasing, passwords
         ),

@@ -29,7 +29,7 @@ D = TypeVar("D", bound=Document)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 NO_REFERENCE = (DoomedBlob, Deletion, Upload)
-"""Where a digest keeps no blob: what tells of its end, and uploads, whose bytes lie elsewhere till a grant."""
+"""Where a digest keeps no blob: what tells of its end, and uploads: their bytes lie elsewhere."""
 
 
 class Doomed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from vitrine_api.dependencies import App, Who
@@ -54,6 +54,13 @@ async def delete(body: DeletionIn, who: Who, app: App) -> DeletionOut:
 async def deletion(deletion_id: str, who: Who, app: App) -> DeletionOut:
     """Say how far a deletion is."""
     return _out(await app.deleting.get(who, deletion_id))
+
+
+@router.get("/account/export", response_class=Response)
+async def export(who: Who, app: App) -> Response:
+    """Return everything that one owns, as a ZIP file of JSON files."""
+    headers = {"Content-Disposition": 'attachment; filename="vitrine-account.zip"'}
+    return Response(await app.account_export.archive(who), media_type="application/zip", headers=headers)
 
 
 @router.post("/account/deletion", status_code=202)

@@ -17,6 +17,14 @@ from vitrine_common.errors import Conflict, Invalid
 router = APIRouter(include_in_schema=False)
 
 
+@router.get("/settings/export")
+async def export(visit: Page) -> Response:
+    """Return everything that one owns, as a ZIP file of JSON files."""
+    packed = await visit.services.account_export.archive(visit.member)
+    headers = {"Content-Disposition": 'attachment; filename="vitrine-account.zip"'}
+    return Response(packed, media_type="application/zip", headers=headers)
+
+
 @router.get("/deletions/new")
 async def confirm(
     visit: Page,
