@@ -139,6 +139,15 @@ class Client:
             self._call("POST", "/invites", json=body | ({"expires": expires} if expires else {}))
         )
 
+    def delete(self, kind: str, reference: str) -> str:
+        """Delete a model, version, dataset or link for good; return the deletion's id. Raises NotFound."""
+        body = {"kind": kind, "reference": reference, "confirm": reference}
+        return str(self._call("POST", "/deletions", json=body)["id"])
+
+    def delete_account(self, name: str, password: str) -> None:
+        """Delete the account with everything it owns; `name` is the account's, once more."""
+        self._call("POST", "/account/deletion", json={"confirm": name, "password": password})
+
     # Models and versions
 
     def push(

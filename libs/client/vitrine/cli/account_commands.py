@@ -18,8 +18,13 @@ from vitrine.errors import Misuse
 
 def register(app: typer.Typer) -> None:
     """Add the account's commands to `app`."""
-    for function in (login, whoami, tokens, invite):
+    for function in (login, whoami, tokens, invite, delete):
         command(app)(function)
+    account = typer.Typer(
+        name="account", no_args_is_help=True, rich_markup_mode=None, help="Your account on the platform."
+    )
+    command(account, "delete")(delete_account)
+    app.add_typer(account)
 
 
 def login(
@@ -126,6 +131,43 @@ def invite(
         return
     note(f"Send this to {email or 'whoever is to join'}; it expires {formats.ago(made.expires_at)}:")
     say(made.url or made.code or "")
+
+
+def delete(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="`owner/model`, `owner/model@version`, a dataset, or a link's id."
+        ),
+    ],
+    *,
+    kind: Annotated[
+        str | None, typer.Option(help="model, version, dataset or link; read from REF without it.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the name once more.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Delete something for good, with everything that was done with it."""
+    found = kind or _kind_of(reference)
+    if not yes and _ask(f"This cannot be undone. Type {reference} to delete this {found}: ") != reference:
+        raise Misuse("Not deleted: the name does not match", advice="Write --yes where nobody can type")
+    with connect() as client:
+        made = client.delete(found, reference)
+    print_json({"deletion": made}) if json_output else say(f"{reference} is being deleted ({made}).")
+
+
+def delete_account(*, json_output: Json = False) -> None:
+    """Delete your account with everything it owns; asks for its name and password."""
+    with connect() as client:
+        name = _ask("This cannot be undone. Type your user name to delete everything you own: ")
+        client.delete_account(name, _password())
+    print_json({"deleted": name}) if json_output else say("Your account is being deleted.")
+
+
+def _kind_of(reference: str) -> str:
+    if "/" not in reference:
+        return "link"
+    return "version" if "@" in reference else "model"
 
 
 def _full_id(given: str, known: list[str]) -> str:

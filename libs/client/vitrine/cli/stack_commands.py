@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,12 +39,18 @@ def up(
     data_dir: DataDir = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The web address's port.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="How people reach it, such as https://models.example.org; printed in links."),
+    ] = None,
     engine: Annotated[EngineChoice, typer.Option(help="Where models run.")] = EngineChoice.AUTO,
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is healthy.")] = False,
     email: Annotated[str, typer.Option(help="E-mail of the first account.")] = "owner@vitrine.local",
     json_output: Json = False,
 ) -> None:
     """Start Vitrine on this machine: servers and services, until Ctrl-C or `vitrine down`."""
+    if public_url is not None:
+        os.environ["VITRINE_API_PUBLIC_URL"] = public_url  # the stack and its api inherit it
     folder = (data_dir or default_data_dir()).absolute()
     arguments = ["--data-dir", str(folder), "--host", host, "--engine", engine.value, "--email", email]
     if port is not None:

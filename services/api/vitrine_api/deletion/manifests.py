@@ -29,7 +29,8 @@ class Manifests:
         where = {"owner_id": user_id}
         versions = await self._erasure.all_of(Version, where)
         datasets = await self._erasure.all_of(DatasetVersion, where)
-        manifests = {item.digest for item in (*versions, *datasets) if item.id != but_id}
+        manifests = {item.digest for item in versions if item.id != but_id}
+        manifests |= {item.digest for item in datasets if item.id != but_id}
         trainings = await self._erasure.all_of(TrainRequest, where)
         manifests |= {item.manifest_digest for item in trainings if item.id != but_id}
         needed: set[str] = set()
