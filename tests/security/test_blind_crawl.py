@@ -8,16 +8,18 @@ reaches is then read: pages, answers of the API, headers, cookies, events, downl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from api_instance import PNG, api
-from blind_world import Blind, assert_nothing_planted, blind
+from blind_world import Blind, assert_nothing_planted, blind, traceback_of
+from venues_on_api import hosted
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import ScoringRecord
 from vitrine_common.ids import new_id
-from vitrine_common.states import RunState
+from vitrine_common.states import Reason, RunState
 
 __all__ = ["api", "blind"]
 
@@ -188,3 +190,39 @@ async def _shown(blind: Blind) -> dict[str, Any]:
     found: dict[str, Any] = next(one for one in listed if one["id"] == blind.link["id"])
     assert json.dumps(found).count("last_run_at") == 0
     return found
+
+
+async def test_a_reviewers_page_tells_nothing_of_the_author(blind: Blind) -> None:
+    """A blind venue: its reviewer's page, what it leads to, and the address for authors before a login."""
+    venue = await hosted(blind.api)
+    submission = await venue.submit(blind.owner, blind.version["reference"], "P-1", title="On cats")
+    assert any("Augusta Byron" in warning for warning in submission["warnings"])
+    (reviewer,) = await venue.reviewers("Eva Wong <eva@far.example>")
+    review = await venue.assign(submission, reviewer)
+    page = blind.api.client()
+    shown = await page.get(reviewer["url"])
+    (token,) = set(re.findall(r'href="/s/([A-Za-z0-9_-]+)"', shown.text))
+    started = await page.post(
+        f"/api/v1/links/{token}/runs", json={"inputs": {"image": {"example": "example-1.png"}}}
+    )
+    assert started.status_code == 202, started.text
+    run_id, visitor = started.json()["id"], started.json()["visitor"]
+    log = traceback_of(blind)
+    failure: dict[str, Any] = {"reason": Reason.USER_ERROR, "message": log[-300:], "log_tail": log}
+    await blind.api.finish(run_id, state=RunState.FAILED, **failure)
+    holder = blind.api.client(headers={"X-Vitrine-Visitor": visitor}, cookies={"vitrine_visitor": visitor})
+    addresses = [f"{place}/{token}" for place in ("/s", "/api/v1/links")]
+    addresses += [
+        f"{place}/runs/{run_id}{rest}" for place in addresses for rest in ("", "/events", "/receipt")
+    ]
+    told = [shown, started, *[await holder.get(address) for address in addresses]]
+    told.append(await page.post(f"{reviewer['url']}/reviews/{review}", data={"overall": "nonsense"}))
+    told.append(await page.get(f"{reviewer['url']}/reviews/{review}"))
+    told.append(await page.get(venue.venue["submit_url"]))
+    assert [answer.status_code for answer in told[:4]] == [200, 202, 200, 200]
+    for answer in told:
+        assert answer.status_code < 500
+        assert_nothing_planted(blind, str(answer.request.url), answer)
+    owners = await _owners_view(blind)
+    for word in ("Eva Wong", "eva@far", reviewer["id"], review, run_id, token):
+        assert word not in owners, "authors learn nothing of reviewers"

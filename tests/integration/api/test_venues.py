@@ -15,6 +15,9 @@ from api_instance import Account, Instance, api, manifest, problem
 from claims_on_api import finish_check
 from mail_desk import mail_to
 from venues_on_api import Hosted, chair, hosted
+from vitrine_api.credentials import form_token
+from vitrine_api.pages import GUEST_COOKIE
+from vitrine_api.venues.tokens import link_token
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import ClaimCheckRequest, Mail, RunRequest, ShareLink, VenueReview
 from vitrine_common.states import RunState
@@ -157,11 +160,9 @@ async def test_checks_run_a_few_at_a_time_and_fill_the_matrix(api: Instance) -> 
     done: set[str] = set()
     while (await venue.ask("GET", "/matrix"))["unfinished_checks"]:
         await probes.feed()
-        work = [
-            one
-            for one in [*await runs.find({}, limit=500), *await checks.find({}, limit=500)]
-            if one.link_id in links and one.id not in done
-        ]
+        asked: list[RunRequest | ClaimCheckRequest] = [*await runs.find({}, limit=500)]
+        asked += await checks.find({}, limit=500)
+        work = [one for one in asked if one.link_id in links and one.id not in done]
         assert len(work) <= api.services.settings.venue_checks_at_once
         for one in work:
             done.add(one.id)
@@ -202,7 +203,7 @@ async def test_from_verdict_to_unblinding(api: Instance) -> None:
     assert shown.status_code == 200
     assert author.name not in shown.text
     body = {"overall": "accept", "comment": "=HYPERLINK(1) well done", "notes": "only mine"}
-    await _write(api, page, reviewer, review, {**body, "finish": "1", "verdict.item_1": "yes"})
+    await _write(page, reviewer, review, {**body, "finish": "1", "verdict.item_1": "yes"})
     row = (await venue.ask("GET", "/matrix"))["rows"][0]
     assert (row["finished"], row["overall"]) == (1, {"accept": 1})
     chairs = await venue.chair.client.get(f"{venue.path}/matrix")
@@ -240,9 +241,6 @@ async def _write(
     api: Instance, page: Any, reviewer: dict[str, Any], review: str, fields: dict[str, str]
 ) -> None:
     token = str(reviewer["url"]).rpartition("/")[2]
-    from vitrine_api.credentials import form_token
-    from vitrine_api.pages import GUEST_COOKIE
-
     page.cookies.set(GUEST_COOKIE, "guest-of-this-test")
     sent = {"csrf_token": form_token("guest-of-this-test"), **fields}
     answer = await page.post(f"/r/{token}/reviews/{review}", data=sent)
@@ -253,10 +251,8 @@ async def test_reviewers_never_reach_authors(api: Instance) -> None:
     venue, author, _, reviewer, review = await reviewing(api, blind=False)
     page = api.client()
     assert author.name in (await page.get(reviewer["url"])).text
-    await _write(api, page, reviewer, review, {"overall": "reject", "comment": "No.", "finish": "1"})
+    await _write(page, reviewer, review, {"overall": "reject", "comment": "No.", "finish": "1"})
     link = await link_of(api, review)
-    from vitrine_api.venues.tokens import link_token
-
     found = await api.services.venues.repository.venues.get(venue.id)
     started = await api.client().post(f"/api/v1/links/{link_token(found, link.id)}/runs", json={"inputs": {}})
     assert started.status_code == 202

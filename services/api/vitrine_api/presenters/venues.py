@@ -240,13 +240,9 @@ def _task(venue: Venue, task: Task, problems: tuple[FieldProblem, ...]) -> shown
         try_url=f"/s/{task.token}" if task.open else None,
         runs_left=left,
         questions=tuple(
-            shown.Question(
-                key=item.key,
-                title=item.title,
-                answer=review.verdicts.get(item.key, ""),
-                automatic=bool(item.auto),
-            )
+            shown.Question(key=item.key, title=item.title, answer=review.verdicts.get(item.key, ""))
             for item in venue.checklist
+            if not item.auto
         ),
         overall=review.overall,
         notes=review.notes,

@@ -135,7 +135,7 @@ def _changes(venue: Venue, review: VenueReview, written: Written) -> dict[str, o
 
 
 def _problems(venue: Venue, review: VenueReview, written: Written) -> Iterator[Problem]:
-    known = {item.key for item in venue.checklist}
+    known = {item.key for item in venue.checklist if not item.auto}
     for key, answer in (written.verdicts or {}).items():
         if key not in known or (answer and answer not in ANSWERS):
             yield Problem(f"verdicts.{key[:40]}", "is no answer to this checklist")

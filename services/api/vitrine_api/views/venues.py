@@ -230,12 +230,11 @@ class CallPage(View):
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A line of the checklist, and what was answered."""
+    """A line of the checklist that reviewers answer, and what was answered."""
 
     key: str
     title: str
     answer: str
-    automatic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
