@@ -168,7 +168,7 @@ def _picture() -> Output:
 
 def assert_nothing_planted(world: Blind, what: str, answer: httpx.Response) -> None:
     """Look through headers and content. The author's own words, of which they were warned, are let pass."""
-    text = _text_of(answer).replace(html_of_card(), "").replace(FILES["card.md"].decode(), "")
+    text = text_of(answer).replace(html_of_card(), "").replace(FILES["card.md"].decode(), "")
     said = "\n".join(f"{name}: {value}" for name, value in answer.headers.items()) + text
     for word in world.planted:
         # A short host name stands in random tokens, too; as a word it does not.
@@ -177,7 +177,7 @@ def assert_nothing_planted(world: Blind, what: str, answer: httpx.Response) -> N
         assert found is None, f"{what} says {word}: {said[max(0, found.start() - 150) : found.end() + 150]}"
 
 
-def _text_of(answer: httpx.Response) -> str:
+def text_of(answer: httpx.Response) -> str:
     """The content; an archive's names and members."""
     if not answer.content.startswith(b"PK"):
         return answer.text

@@ -60,11 +60,13 @@ class Crawler:
         client: who asks; redirects are answers like others.
         origin: addresses elsewhere are not followed.
         keep_out: what is not followed, beside what is the same for everybody.
+        forms: whether forms are sent that change something.
     """
 
     client: httpx.AsyncClient
     origin: str
     keep_out: re.Pattern[str] = _UNREAD
+    forms: bool = True
     seen: dict[tuple[str, str], httpx.Response] = field(default_factory=dict)
     _waiting: deque[tuple[str, str, Mapping[str, str]]] = field(default_factory=deque)
 
@@ -110,7 +112,7 @@ class Crawler:
             found.feed(answer.text)
             for one in found.addresses:
                 self._add("GET", urljoin(address, one))
-            for form in found.forms:
+            for form in found.forms if self.forms else ():
                 self._add(form.method, urljoin(address, form.action or address), form.values)
         elif "json" in kind:
             with suppress(ValueError):

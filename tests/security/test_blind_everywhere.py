@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from api_instance import api
-from blind_world import Blind, assert_nothing_planted, blind, traceback_of
+from blind_world import Blind, assert_nothing_planted, blind, text_of, traceback_of
 from crawling import Crawler, operations
 from mail_desk import mail_to
 from vitrine_api.app import routed
@@ -191,3 +192,69 @@ async def test_the_platforms_own_log_names_no_holder(blind: Blind, caplog: pytes
     assert "refused" in said
     for word in (token, secret, "what nobody may read", "127.0.0.1"):
         assert word not in said
+
+
+async def test_nothing_that_its_owner_reaches_tells_of_a_holder(blind: Blind) -> None:
+    """Neither which runs there were, nor when, nor what was asked, nor how many."""
+    typed = "what only the reviewer knows"
+    path = f"/api/v1/links/{blind.link['token']}"
+    run = await blind.holder.post(f"{path}/runs", json={"inputs": {"text": typed}})
+    await blind.api.finish(run.json()["id"], log_tail=typed)
+    then = datetime(2003, 4, 5, 6, 7, 8, tzinfo=UTC)
+    runs = blind.api.services.repository.runs
+    await runs.requests.update({"_id": run.json()["id"]}, {"created_at": then})
+    request = await runs.requests.get(run.json()["id"])
+    links = blind.api.services.repository.links.links
+    await links.update({"_id": blind.link["id"]}, {"last_run_at": then})
+    forbidden = [
+        *blind.runs.values(),
+        request.id,
+        blind.check,
+        blind.visitor,
+        request.visitor_id or "",
+        typed,
+    ]
+    forbidden += ["2003-04", "06:07", "Apr 2003", "5 April"]
+    user = await blind.api.services.repository.accounts.users.get(blind.owner.id)
+    session = await blind.api.services.sessions.open(user)
+    owner, name, number = blind.version["reference"].replace("@", "/").split("/")
+    known = {
+        "owner": [owner],
+        "name": [name],
+        "version": [number],
+        "version_id": [blind.version["id"]],
+        "link_id": [blind.link["id"]],
+        "run_id": [request.id, blind.runs["failed"]],
+        "check_id": [blind.check],
+    }
+    asked = [one for method, one in operations(routed().openapi(), known) if method == "GET"]
+    asked += [
+        "/api/v1/runs?state=failed",
+        f"/api/v1/runs?link={blind.link['id']}",
+        "/runs?state=failed",
+        "/",
+        "/settings",
+    ]
+    asked += [
+        f"/runs?link={blind.link['id']}",
+        "/api/v1/notifications",
+        "/api/v1/links",
+        "/api/v1/claims/checks",
+    ]
+    found = Crawler(
+        blind.api.client(
+            cookies={"vitrine_session": session}, headers={"Authorization": f"Bearer {blind.owner.token}"}
+        ),
+        blind.api.url,
+        keep_out=re.compile(r"^/(static/|logout|s/|e/)"),
+        forms=False,
+    )
+    count = 0
+    async for what, answer in found.crawl(asked):
+        assert answer.status_code < 500, what
+        text = text_of(answer)
+        for word in forbidden:
+            asked_for = word in what and answer.status_code == 404
+            assert asked_for or word not in text, f"{what} says {word}: {text[:3000]}"
+        count += 1
+    assert count > 40
