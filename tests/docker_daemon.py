@@ -51,6 +51,8 @@ class DockerDaemon:
     network: bool = False
     base_image: str = BASE_IMAGE
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    bridge: str = ""
+    """The network interface that was made for this daemon."""
 
     @property
     def url(self) -> str:
@@ -102,6 +104,8 @@ class DockerDaemon:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
         self.kill()
+        if self.bridge:
+            subprocess.run(["ip", "link", "delete", self.bridge], check=False)
         _unmount_below(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -146,7 +150,25 @@ class DockerDaemon:
         }
         flags = [f"--{name}={self.directory / place}" for name, place in places.items()]
         flags += [f"--host={self.url}", "--shutdown-timeout=5", "--log-level=warn"]
-        return [*guard, found, *flags, *([] if self.network else ["--bridge=none", "--iptables=false"])]
+        if self.network:
+            return [*guard, found, *flags]
+        return [*guard, found, *flags, f"--bridge={self._bridge()}", "--iptables=false", "--ip-forward=false"]
+
+    def _bridge(self) -> str:
+        """Return a bridge that leads nowhere: none, but where Docker's own is, which that would remove."""
+        if not Path("/sys/class/net/docker0").exists():
+            return "none"
+        bridge = f"vt-{hashlib.sha256(str(self.directory).encode()).hexdigest()[:10]}"
+        if not Path("/sys/class/net", bridge).exists():
+            third = int(bridge[-2:], 16)
+            for words in (
+                f"link add {bridge} type bridge",
+                f"address add 169.254.{third}.1/24 dev {bridge}",
+                f"link set {bridge} up",
+            ):
+                subprocess.run(["ip", *words.split()], check=True)
+            self.bridge = bridge
+        return bridge
 
 
 @dataclass(slots=True)

@@ -62,11 +62,15 @@ class StoreSize:
 
 @dataclass
 class Collected:
-    """What a collection removed: bytes, and the names of environments and layers."""
+    """What a collection removed: bytes, and the names of environments and layers; and what is left.
+
+    `size` is None where another process was at it.
+    """
 
     freed: int = 0
     environments: list[str] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
+    size: StoreSize | None = None
 
     def told(self) -> dict[str, int]:
         """Return how much that was, for a log."""
@@ -125,6 +129,7 @@ class Collector:
                     self._remove(goal, collected)
                     log.info("store collected", extra={"before": size.total, **collected.told()})
                     size = self.measure()
+                collected.size = size
                 told = {**asdict(size), "total": size.total, "limit": self.limit}
                 self.workspace.write(size_file(self.workspace.root), json.dumps(told).encode())
         return collected

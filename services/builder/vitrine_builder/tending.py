@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from vitrine_builder.collection import Collector
 from vitrine_builder.images.docker import PARTIAL, REPOSITORY, Daemon
@@ -17,11 +19,15 @@ from vitrine_common.usage import environment_use
 log = logging.getLogger(__name__)
 
 
-async def tend_forever(collector: Collector, daemon: Daemon | None, pause_seconds: float) -> None:
-    """Collect what has to go, until cancelled; what fails is tried again."""
+async def tend_forever(
+    collector: Collector, daemon: Daemon | None, pause_seconds: float, report: dict[str, Any] | None = None
+) -> None:
+    """Collect what has to go, until cancelled, and put the store's size into `report`."""
     while True:
         try:
-            await asyncio.to_thread(collector.collect)
+            size = (await asyncio.to_thread(collector.collect)).size
+            if report is not None and size is not None:
+                report["store"] = {"total": size.total, "limit": collector.limit, **asdict(size)}
             if daemon is not None:
                 await asyncio.to_thread(remove_images, collector.workspace, daemon)
         except Exception:
