@@ -12,6 +12,7 @@ from pathlib import Path
 from vitrine_builder.builds import Recipe
 from vitrine_builder.bytecode import Compiler, require_interpreter
 from vitrine_builder.collection import Collector
+from vitrine_builder.completion import Completer
 from vitrine_builder.conda import Conda
 from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.handlers import router
@@ -77,14 +78,17 @@ async def use(platform: Platform) -> AsyncIterator[None]:
         reaper = reap_forever(builds.queue, builds.requeue, platform.work.reap_seconds)
         platform.background(reaper, "reaper")
         daemon = parts.store.images.daemon if parts.store.images else None
-        platform.background(tend_forever(collector, daemon, settings.collect_seconds), "store")
+        tending = tend_forever(collector, daemon, settings.collect_seconds, platform.bus.report)
+        platform.background(tending, "store")
+        completing = platform.background(parts.store.completer.run(), "bytecode")
         working = platform.background(worker.run(), "worker")
         try:
             yield
         finally:
             # Before the bus and the workspace go: builds under way are given back, their children killed.
             working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            completing.cancel()
+            await asyncio.gather(working, completing, return_exceptions=True)
             await sandboxes.aclose()
             if parts.store.images is not None and (pusher := parts.store.images.pusher) is not None:
                 pusher.destination.close()
@@ -147,11 +151,13 @@ async def _store(settings: BuilderSettings, workspace: Workspace, sources: Sourc
     )
     interpreter = await require_interpreter(settings.python, settings.target)
     installer = sources.tell(_uv(settings, workspace, settings.install_timeout_seconds))
+    layers = LayerStore(
+        workspace, installer, compiler, interpreter.version, least_bytes=settings.free_bytes // 2
+    )
     return EnvironmentStore(
         workspace=workspace,
-        layers=LayerStore(
-            workspace, installer, compiler, interpreter.version, least_bytes=settings.free_bytes // 2
-        ),
+        layers=layers,
+        completer=Completer(layers),
         target=settings.target,
         magic=interpreter.magic,
         free_bytes=settings.free_bytes,

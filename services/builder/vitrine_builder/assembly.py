@@ -27,6 +27,7 @@ from vitrine_builder.workspace import Workspace
 
 _LINKERS = 3
 """Threads that make folders and hard links; the kernel lets them work in different folders."""
+_SUFFIX = ".cpython-311.pyc"
 _SUBTREE_DEPTH = 4
 """Of `lib/python3.11/site-packages/<package>`."""
 
@@ -60,7 +61,7 @@ class Assembly:
         ordered = [layer for group in plan_layers(layers) for layer in group]
         kept = reserved(self.target)
         merged = {path: found for path, found in merge(ordered).items() if path not in kept}
-        wanted = {path: f"{layer.tree}/{path}" for path, (layer, _file) in merged.items()}
+        wanted = {path: layer.source(path) for path, (layer, _file) in merged.items()}
         self.files, self.size = len(merged), sum(file.size for _layer, file in merged.values())
         self._remove(wanted)
         try:
@@ -150,12 +151,47 @@ class Assembly:
         self._folders.update(self._own)
 
 
+def link_bytecode(root: Path, layer: Layer, owners: Mapping[str, Path]) -> None:
+    """Link the bytecode of `layer` into the environment `root`, where that has the source out of its tree.
+
+    Nothing is replaced. `owners` says which tree each file of the environment is out of.
+
+    Raises:
+        FileNotFoundError: the environment is gone.
+        OSError: the disk is full.
+    """
+    made: dict[str, bool] = {}
+    for file in layer.compiled.listing if layer.compiled else ():
+        folder, _, name = file.path.rpartition("/")
+        source = f"{folder.rpartition('/')[0]}/{name.removesuffix(_SUFFIX)}.py"
+        if owners.get(source) != layer.tree:
+            continue
+        if folder not in made:
+            made[folder] = _make_folder(f"{root}/{folder}")
+        if made[folder]:
+            with contextlib.suppress(FileExistsError):
+                _link(layer.source(file.path), f"{root}/{file.path}")
+
+
+def _make_folder(folder: str) -> bool:
+    """Make a folder; False where a package has put a file in its place."""
+    try:
+        os.mkdir(folder)  # noqa: PTH102 - strings are what is at hand, thousands of them
+    except FileExistsError:
+        return os.path.isdir(folder)  # noqa: PTH112 - as above
+    return True
+
+
 @dataclass
 class Ahead:
-    """An assembly that may be begun on a guess. `take` gives it to whoever knows better."""
+    """An assembly that may be begun on a guess. `take` gives it to whoever knows better.
+
+    `wanted` are the packages that the author names, as far as that is known.
+    """
 
     workspace: Workspace
     target: Target
+    wanted: frozenset[str] = frozenset()
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _assembly: Assembly | None = None
     _task: asyncio.Task[None] | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,55 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder to compile, and where a sandbox sees it: that is in the tracebacks."""
+    """A folder to compile, where a sandbox sees it (for tracebacks), and where bytecode goes."""
 
     root: Path
     inside: str
+    target: Path
+
+
+class Pauses:
+    """Says when work in the background has to wait."""
+
+    def __init__(self) -> None:
+        self._clear = asyncio.Event()
+        self._clear.set()
+        self._waiting: set[asyncio.Event] = set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it has to wait now."""
+        return not self._clear.is_set()
+
+    def set(self, *, paused: bool) -> None:
+        """Let it wait, or go on."""
+        if paused != self.paused:
+            self._clear.clear() if paused else self._clear.set()
+            for event in self._waiting:
+                event.set()
+
+    async def over(self) -> None:
+        """Return as soon as there is no pause."""
+        await self._clear.wait()
+
+    async def orders(self, asked: bytes, ended: asyncio.Event) -> AsyncIterator[bytes]:
+        """Yield `asked`, and then every change for the worker until `ended` is set."""
+        news, told = asyncio.Event(), False
+        self._waiting.add(news)
+        end = asyncio.ensure_future(ended.wait())
+        try:
+            yield asked
+            while not ended.is_set():
+                if self.paused != told:
+                    told = self.paused
+                    yield b"pause\n" if told else b"go\n"
+                news.clear()
+                change = asyncio.ensure_future(news.wait())
+                await asyncio.wait({change, end}, return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+        finally:
+            end.cancel()
+            self._waiting.discard(news)
 
 
 @dataclass(frozen=True)
@@ -48,8 +94,15 @@ class Compiler:
     jobs: int = os.cpu_count() or 1
     lifeline: int | None = None
 
-    async def compile(self, folders: Sequence[Folder], on_done: Callable[[int, Compiled], None]) -> None:
+    async def compile(
+        self,
+        folders: Sequence[Folder],
+        on_done: Callable[[int, Compiled], None],
+        pauses: Pauses | None = None,
+    ) -> None:
         """Compile everything below `folders`, the first ones first, and tell as each (by number) is done.
+
+        With `pauses` it is done in the background, at a low priority.
 
         Raises:
             BuildFailure: bytecode cannot be written, or not in time.
@@ -60,17 +113,22 @@ class Compiler:
             # Not `-I`: it would ignore the hash seed, on which the order of constants depends.
             *(str(self.python), "-P", "-s", "-S", "-B", "-W", "ignore"),
             *(bytecode_worker.__file__, str(self.jobs)),
+            *(() if pauses is None else ("background",)),
         ]
-        asked = "".join(f"{number}\t{each.root}\t{each.inside}\n" for number, each in enumerate(folders))
+        asked = "".join(
+            f"{number}\t{each.root}\t{each.inside}\t{each.target}\n" for number, each in enumerate(folders)
+        ).encode()
+        ended = asyncio.Event()
+        answers = _Answers(on_done, len(folders), ended)
         try:
             finished = await run_process(
                 command,
                 bounds=self.bounds,
                 environment={"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0"},
                 directory=Path("/"),
-                stdin=asked.encode(),
+                stdin=asked if pauses is None else pauses.orders(asked, ended),
                 keep_open=() if self.lifeline is None else (self.lifeline,),
-                on_output=_Answers(on_done),
+                on_output=answers,
             )
         except ProcessTimeout as error:
             raise BuildFailure(FailureReason.TIMEOUT, f"Compiling to bytecode gave {error}.") from None
@@ -81,8 +139,10 @@ class Compiler:
 class _Answers:
     """Reads the worker's lines as they come."""
 
-    def __init__(self, on_done: Callable[[int, Compiled], None]) -> None:
+    def __init__(self, on_done: Callable[[int, Compiled], None], left: int, ended: asyncio.Event) -> None:
         self._on_done = on_done
+        self._left = left
+        self._ended = ended
         self._rest = b""
 
     def __call__(self, output: bytes) -> None:
@@ -90,6 +150,9 @@ class _Answers:
         for line in lines:
             number, files, failed = map(int, line.split())
             self._on_done(number, Compiled(files, failed))
+            self._left -= 1
+        if not self._left:
+            self._ended.set()
 
 
 @dataclass(frozen=True)

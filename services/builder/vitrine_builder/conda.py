@@ -105,7 +105,7 @@ class Conda:
                 raise BuildFailure(FailureReason.NO_SUCH_VERSION, sentence)
             listing = await asyncio.to_thread(_tidy, tree)
             content = sum(entry[1] for entry in listing)
-            description = {"content": content, "listing": listing, "uncompiled": 0}
+            description = {"content": content, "listing": listing}
             _write(draft / "layer.json", description)
             publish(draft, self.layers.place(package))
 

@@ -1,4 +1,7 @@
-"""Layers: one wheel each, unpacked and compiled once, shared by every environment that names it."""
+"""Layers: one wheel each, unpacked once, shared by every environment that names it.
+
+Bytecode comes later, and lies beside a layer's tree: see `compiled`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from vitrine_builder.bytecode import Compiled, Compiler, Folder
+from vitrine_builder.bytecode import Compiler
 from vitrine_builder.failures import BuildFailure, FailureReason, disk_errors, scrub
 from vitrine_builder.lock import LockedPackage, layer_digest
 from vitrine_builder.progress import Report, Step, Stopwatch, silent
@@ -38,21 +41,35 @@ class LayerFile(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Bytecode:
+    """Bytecode of a layer's sources, in a tree of its own that is laid out like an environment, too.
+
+    Attributes:
+        listing: every file of that tree, sorted.
+        uncompiled: sources without bytecode, since they do not compile.
+    """
+
+    tree: Path
+    listing: tuple[LayerFile, ...]
+    uncompiled: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """A finished layer.
 
     Attributes:
         tree: laid out like an environment.
         content: bytes of the wheel's own files, equal wherever the wheel is unpacked.
-        listing: every file of the tree, sorted, bytecode included.
-        uncompiled: sources without bytecode, since they do not compile.
+        listing: every file of the tree, sorted.
+        compiled: its bytecode, where that is there and wanted.
     """
 
     package: LockedPackage
     tree: Path
     content: int
     listing: tuple[LayerFile, ...]
-    uncompiled: int
+    compiled: Bytecode | None = None
 
     @property
     def name(self) -> str:
@@ -66,12 +83,22 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all files, without bytecode."""
         return sum(file.size for file in self.listing)
 
+    @property
+    def everything(self) -> tuple[LayerFile, ...]:
+        """Every file, bytecode included where it is there."""
+        return (*self.listing, *self.compiled.listing) if self.compiled else self.listing
 
-OnLayer = Callable[[Layer], None]
-_UNNAMED = frozenset({FailureReason.DISK_FULL, FailureReason.INTERNAL})
+    def source(self, path: str) -> str:
+        """Return where the file `path` of `everything` lies."""
+        if self.compiled is not None and "/__pycache__/" in path:
+            return f"{self.compiled.tree}/{path}"
+        return f"{self.tree}/{path}"
+
+
+_UNNAMED = frozenset({FailureReason.DISK_FULL, FailureReason.INTERNAL, FailureReason.INVALID_WHEEL})
 _LOOK_SECONDS = 0.25
 _WAIT_SECONDS = 0.05
 
@@ -104,7 +131,7 @@ class LayerStore:
         except FileNotFoundError:
             return None
         listing = tuple(LayerFile(*entry) for entry in kept["listing"])
-        layer = Layer(package, place / "tree", kept["content"], listing, kept["uncompiled"])
+        layer = Layer(package, place / "tree", kept["content"], listing)
         self._known[package] = layer
         return layer
 
@@ -118,39 +145,23 @@ class LayerStore:
         packages: Sequence[LockedPackage],
         report: Report = silent,
         watch: Stopwatch | None = None,
-        on_unpacked: Callable[[dict[LockedPackage, int]], None] = lambda _content: None,
-        on_layer: OnLayer = lambda _layer: None,
     ) -> list[Layer]:
         """Make the layers of `packages`; those that another build is making are waited for.
-
-        `on_unpacked` is told the content of each, before any is compiled where nobody has to be waited for;
-        `on_layer` of each layer that is done.
 
         Raises:
             BuildFailure: a wheel cannot be had, its hash differs, or the disk is full.
         """
         layers: dict[LockedPackage, Layer] = {}
-        contents: dict[LockedPackage, int] = {}
-
-        def unpacked(more: dict[LockedPackage, int]) -> None:
-            contents.update(more)
-            if len(contents) == len(packages):
-                on_unpacked(contents)
-
         left, waited = list(packages), False
         while left:
             with self.workspace.uses.claims() as claims:
                 mine = [package for package in left if claims.take(f"making {self.place(package).name}")]
                 # Those that somebody has finished since this build looked need not be made.
                 there = {package: layer for package in mine if (layer := self.find(package)) is not None}
-                if there:
-                    layers.update(there)
-                    unpacked({package: layer.content for package, layer in there.items()})
-                    for layer in there.values():
-                        on_layer(layer)
+                layers.update(there)
                 missing = [package for package in mine if package not in there]
                 if missing:
-                    made = await self._make(missing, report, watch or Stopwatch(), unpacked, on_layer)
+                    made = await self._make(missing, report, watch or Stopwatch())
                     layers.update((layer.package, layer) for layer in made)
             left = [package for package in left if package not in layers]
             if left:
@@ -160,31 +171,19 @@ class LayerStore:
                 await asyncio.sleep(_WAIT_SECONDS)
         return [layers[package] for package in packages]
 
-    async def _make(
-        self,
-        packages: Sequence[LockedPackage],
-        report: Report,
-        watch: Stopwatch,
-        on_unpacked: Callable[[dict[LockedPackage, int]], None],
-        on_layer: OnLayer,
-    ) -> list[Layer]:
-        """Fetch and unpack wheels, then compile them, large ones first."""
+    async def _make(self, packages: Sequence[LockedPackage], report: Report, watch: Stopwatch) -> list[Layer]:
+        """Fetch wheels and unpack them."""
         with disk_errors(), contextlib.ExitStack() as drafts:
             folders = {package: drafts.enter_context(self.workspace.draft()) for package in packages}
-            scratch = drafts.enter_context(self.workspace.draft())
-            async with self.workspace.installing():
+            async with self.workspace.scratch() as scratch, self.workspace.installing():
                 with watch.measure("download"):
                     await self._install_or_blame(list(folders), scratch, report)
                 with watch.measure("unpack"):
-                    content = await asyncio.to_thread(self._lay_all, folders, scratch, report)
-            on_unpacked(content)
-            order = sorted(folders, key=lambda package: (-content[package], package.name))
-            with watch.measure("compile"):
-                ordered = [(package, folders[package]) for package in order]
-                return await self._compile(ordered, content, report, on_layer)
+                    return await asyncio.to_thread(self._lay_all, folders, scratch, report)
 
     @property
-    def _site_packages(self) -> str:
+    def site_packages(self) -> str:
+        """Where modules lie, relative to a tree."""
         return f"lib/python{self.uv.target.python}/site-packages"
 
     async def _install_or_blame(self, packages: list[LockedPackage], scratch: Path, report: Report) -> None:
@@ -192,16 +191,25 @@ class LayerStore:
         try:
             await self._bounded(self._install(packages, scratch, report))
         except BuildFailure as failure:
-            if failure.culprit is not None or failure.reason not in _UNNAMED:
+            named = failure.culprit is not None and failure.reason is not FailureReason.INVALID_WHEEL
+            if named or failure.reason not in _UNNAMED:
                 raise
             for package in packages:
                 with self.workspace.draft() as alone:
                     try:
                         await self._bounded(self._install([package], alone, silent))
                     except BuildFailure as own:
-                        own.culprit = f"{package.name}=={package.version}"
-                        own.sentence = f"`{own.culprit}`: {own.sentence}"
+                        if own.culprit is None:
+                            own.culprit = f"{package.name}=={package.version}"
+                            own.sentence = f"`{own.culprit}`: {own.sentence}"
                         raise own from None
+            if failure.reason is FailureReason.INVALID_WHEEL and len(packages) > 1:
+                sentence = (
+                    f"`{failure.culprit}` cannot be installed beside the other packages: a file of one is a "
+                    "folder of another. Leave one of them out."
+                )
+                log = failure.log
+                raise BuildFailure(FailureReason.CONFLICT, sentence, failure.culprit, log) from None
             raise
 
     async def _bounded(self, work: Coroutine[None, None, None]) -> None:
@@ -234,62 +242,29 @@ class LayerStore:
             folders = (built_wheel(self.workspace, value) for value in package.hashes if package.source)
             yield from (folder for folder in folders if folder is not None)
 
-    def _lay_all(
-        self, folders: dict[LockedPackage, Path], scratch: Path, report: Report
-    ) -> dict[LockedPackage, int]:
-        wheels = installed_from(scratch / self._site_packages, list(folders))
-        content = {}
+    def _lay_all(self, folders: dict[LockedPackage, Path], scratch: Path, report: Report) -> list[Layer]:
+        wheels = installed_from(scratch / self.site_packages, list(folders))
+        layers = []
         for done, (package, folder) in enumerate(folders.items()):
             report(Step("unpack", package.name, done, len(folders), "packages"))
             tree = folder / "tree"
-            (tree / self._site_packages).mkdir(parents=True)
+            (tree / self.site_packages).mkdir(parents=True)
             try:
-                content[package] = WheelTree(wheels[package], tree, self.uv.target.python).lay()
+                content = WheelTree(wheels[package], tree, self.uv.target.python).lay()
             except WheelRefused as error:
                 raise refused(package, str(error)) from None
+            layers.append(self._finish(package, folder, content))
         report(Step("unpack", "", len(folders), len(folders), "packages"))
-        return content
+        return layers
 
-    async def _compile(
-        self,
-        folders: Sequence[tuple[LockedPackage, Path]],
-        content: dict[LockedPackage, int],
-        report: Report,
-        on_layer: OnLayer,
-    ) -> list[Layer]:
-        layers: dict[int, Layer] = {}
-        failures: list[Exception] = []
-        inside = f"{INSIDE}/{self._site_packages}"
-
-        def done(number: int, compiled: Compiled) -> None:
-            package, folder = folders[number]
-            try:
-                layers[number] = self._finish(package, folder, content[package], compiled.failed)
-                on_layer(layers[number])
-            except Exception as error:  # noqa: BLE001 - raised below, where somebody waits for it
-                failures.append(error)
-            report(Step("compile", package.name, len(layers), len(folders), "packages"))
-
-        report(Step("compile", "", 0, len(folders), "packages"))
-        asked = [Folder(folder / "tree" / self._site_packages, inside) for _, folder in folders]
-        await self.compiler.compile(asked, done)
-        if failures:
-            raise failures[0]
-        return [layers[number] for number in range(len(folders))]
-
-    def _finish(self, package: LockedPackage, folder: Path, content: int, uncompiled: int) -> Layer:
+    def _finish(self, package: LockedPackage, folder: Path, content: int) -> Layer:
         listing = list_files(folder / "tree")
-        kept = {
-            "package": package.text,
-            "content": content,
-            "uncompiled": uncompiled,
-            "listing": listing,
-        }
+        kept = {"package": package.text, "content": content, "listing": listing}
         (folder / "layer.json").write_text(json.dumps(kept))
         place = self.place(package)
         publish(folder, place)
         log.info("layer made", extra={"layer": place.name, "package": package.name})
-        layer = Layer(package, place / "tree", content, listing, uncompiled)
+        layer = Layer(package, place / "tree", content, listing)
         self._known[package] = layer
         return layer
 

@@ -2,7 +2,7 @@
 
 Layout of `<environments>/<digest hex>/`: `bin/python` (a link to the sandbox's interpreter), `pyvenv.cfg`,
 `lib/python3.11/site-packages`, console scripts in `bin`, and `environment.json`, which says what it is.
-It is made beside and renamed: whoever finds the folder finds all of it.
+It is made beside and renamed: whoever finds the folder finds all of it but the bytecode, which follows.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import re
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from vitrine_builder.assembly import Ahead, Guesses, begin_ahead
+from vitrine_builder.completion import Completer
 from vitrine_builder.failures import disk_errors
 from vitrine_builder.images.record import ImageRecord
 from vitrine_builder.images.work import Images, ImageWork, Planned
 from vitrine_builder.layers import Layer, LayerStore, layer_use
-from vitrine_builder.lock import FORMAT_VERSION, Lock, LockedPackage, Target, environment_digest
+from vitrine_builder.lock import FORMAT_VERSION, Lock, Target, environment_digest
 from vitrine_builder.progress import Report, Step, Stopwatch, silent
 from vitrine_builder.workspace import Workspace, publish, system_use
 from vitrine_common.clock import milliseconds_between, utcnow
 from vitrine_common.usage import environment_use
 
+_PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*")
 _GUESS_AFTER_SECONDS = 0.02
 """A list that was resolved before is answered within this time, and needs no guess."""
 
@@ -50,6 +54,7 @@ class EnvironmentStore:
     Attributes:
         magic: the magic number of the bytecode in them, hexadecimal; a runner may compare it.
         free_bytes: what must be left on the disk before a new one is begun.
+        completer: adds bytecode to folders that are published.
         images: assembles images; None where only folders are wanted.
     """
 
@@ -58,6 +63,7 @@ class EnvironmentStore:
     target: Target
     magic: str
     free_bytes: int
+    completer: Completer
     images: Images | None = None
     guesses: Guesses = field(default_factory=Guesses, repr=False, compare=False)
 
@@ -87,12 +93,19 @@ class EnvironmentStore:
                 await uses.add(system_use(lock.system.digest))
             yield
 
-    def ahead(self, requirements: str) -> AbstractAsyncContextManager[Ahead]:
-        """Begin a folder while `requirements` are still resolved, on the guess that a similar list gives."""
+    @contextlib.asynccontextmanager
+    async def ahead(self, requirements: str) -> AsyncIterator[Ahead]:
+        """Begin a folder while `requirements` are still resolved, on the guess that a similar list gives.
+
+        Bytecode of other environments waits while the block lasts.
+        """
         lock = self.guesses.guess(requirements.splitlines())
         layers = [self.layers.find(package) for package in (lock.packages if lock else ())]
         known = [layer for layer in layers if layer is not None]
-        return begin_ahead(self.workspace, self.target, known, _GUESS_AFTER_SECONDS)
+        with self.completer.waiting():
+            async with begin_ahead(self.workspace, self.target, known, _GUESS_AFTER_SECONDS) as ahead:
+                ahead.wanted = frozenset(_names(requirements))
+                yield ahead
 
     async def materialise(
         self,
@@ -120,13 +133,21 @@ class EnvironmentStore:
             image = await stack.enter_async_context(self._image(digest, lock, report))
             if found is None and ahead is None:
                 ahead = await stack.enter_async_context(begin_ahead(self.workspace, self.target))
-            layers = await self._layers(lock, report, watch, image, None if found else ahead)
+            layers = await self._layers(lock, report, watch, None if found else ahead)
+            compiling = None
+            if image is not None:
+                image.plan([Planned(layer.package, layer.content) for layer in layers])
+                compiling = await stack.enter_async_context(
+                    _begun(self._compile(layers, report, watch, image))
+                )
             if found is None:
                 assert ahead is not None
                 with watch.measure("assemble"):
                     report(Step("assemble", f"{len(layers)} packages"))
                     found = await self._assemble(digest, lock, layers, ahead)
-            if image is not None:
+                self.completer.add(found.path, ahead.wanted)
+            if image is not None and compiling is not None:
+                await compiling
                 with watch.measure("load"):
                     found = replace(found, image=await image.finish())
         return replace(found, made=True)
@@ -142,40 +163,35 @@ class EnvironmentStore:
         finally:
             await image.abandon()
 
-    async def _layers(
-        self,
-        lock: Lock,
-        report: Report,
-        watch: Stopwatch,
-        image: ImageWork | None,
-        ahead: Ahead | None,
-    ) -> list[Layer]:
-        """Return the layers in the order of the lock; the image hears of each as soon as it is there."""
+    async def _layers(self, lock: Lock, report: Report, watch: Stopwatch, ahead: Ahead | None) -> list[Layer]:
+        """Return the layers in the order of the lock; those that exist are laid out meanwhile."""
         found = {package: self.layers.find(package) for package in lock.packages}
         missing = [package for package, layer in found.items() if layer is None]
         layers = {package: layer for package, layer in found.items() if layer is not None}
-
-        def plan(contents: Mapping[LockedPackage, int]) -> None:
-            if image is not None:
-                known = {package: layer.content for package, layer in layers.items()}
-                sizes = {**known, **contents}
-                image.plan([Planned(package, sizes[package]) for package in lock.packages])
-                for layer in layers.values():
-                    image.add(layer)
-
-        def add(layer: Layer) -> None:
-            if image is not None:
-                image.add(layer)
-
         if ahead is not None and layers:
             await ahead.take()
             ahead.begin(list(layers.values()))
         if missing:
-            made = await self.layers.make(missing, report, watch, plan, add)
+            made = await self.layers.make(missing, report, watch)
             layers.update((layer.package, layer) for layer in made)
-        else:
-            plan({})
         return [layers[package] for package in lock.packages]
+
+    async def _compile(
+        self, layers: Sequence[Layer], report: Report, watch: Stopwatch, image: ImageWork
+    ) -> None:
+        """Compile what an image needs, large ones first; it hears of each layer as soon as it is complete."""
+        done = 0
+
+        def add(layer: Layer) -> None:
+            nonlocal done
+            done += 1
+            report(Step("compile", layer.name, done, len(layers), "packages"))
+            image.add(layer)
+
+        ordered = sorted(layers, key=lambda layer: (-layer.content, layer.name))
+        report(Step("compile", "", 0, len(layers), "packages"))
+        with watch.measure("compile"):
+            await self.completer.bytecode.make(ordered, add)
 
     async def _assemble(self, digest: str, lock: Lock, layers: Sequence[Layer], ahead: Ahead) -> Materialised:
         started = utcnow()
@@ -196,7 +212,6 @@ class EnvironmentStore:
                 "system_packages": lock.system.packages if lock.system else (),
                 "files": files,
                 "size": size,
-                "uncompiled": sum(layer.uncompiled for layer in layers),
                 "made_at": started.isoformat(),
                 "made_in_ms": milliseconds_between(started, utcnow()),
             }
@@ -212,3 +227,21 @@ class EnvironmentStore:
         except FileNotFoundError:
             return None
         return Materialised(digest, path, len(lock.packages), kept["files"], kept["size"], made=False)
+
+
+@contextlib.asynccontextmanager
+async def _begun(work: Coroutine[None, None, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Give `work` as a task that does not outlive the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _names(requirements: str) -> Iterator[str]:
+    """Yield the names of the packages that lines of requirements begin with."""
+    for line in requirements.splitlines():
+        if found := _PACKAGE.match(line):
+            yield canonicalize_name(found[0])

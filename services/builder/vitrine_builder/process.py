@@ -43,7 +43,7 @@ async def run_process(
     bounds: Bounds,
     environment: Mapping[str, str],
     directory: Path,
-    stdin: bytes = b"",
+    stdin: bytes | AsyncIterator[bytes] = b"",
     keep_open: Sequence[int] = (),
     on_line: Callable[[str], None] = lambda _line: None,
     on_output: Callable[[bytes], None] = lambda _output: None,
@@ -51,7 +51,8 @@ async def run_process(
     """Run `command` to its end; `on_line` is told every line of its stderr, `on_output` stdout as it comes.
 
     The child leads its own process group, and the whole group is killed when the caller is cancelled or
-    the time is over. Descriptors in `keep_open` stay open in the child.
+    the time is over. Descriptors in `keep_open` stay open in the child. Of a `stdin` that comes bit by bit,
+    what the child does not wait for is left.
 
     Raises:
         ProcessTimeout: it did not finish in time.
@@ -71,15 +72,16 @@ async def run_process(
     if bounds.file_bytes is not None:
         _limit_files(child.pid, bounds.file_bytes)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    writing = asyncio.create_task(_write(child, stdin))
     try:
         async with asyncio.timeout(bounds.seconds):
-            stdout, _, _ = await asyncio.gather(
-                _read(child, on_output), _write(child, stdin), _read_lines(child, tail, on_line)
-            )
+            stdout, _ = await asyncio.gather(_read(child, on_output), _read_lines(child, tail, on_line))
             returncode = await child.wait()
     except TimeoutError:
         raise ProcessTimeout(f"no result after {bounds.seconds:g} seconds") from None
     finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
         await _end(child)
     return Finished(returncode, stdout, "\n".join(tail))
 
@@ -99,12 +101,19 @@ async def _read(child: asyncio.subprocess.Process, on_output: Callable[[bytes], 
     return b"".join(read)
 
 
-async def _write(child: asyncio.subprocess.Process, data: bytes) -> None:
+async def _write(child: asyncio.subprocess.Process, data: bytes | AsyncIterator[bytes]) -> None:
     assert child.stdin is not None
-    with contextlib.suppress(ConnectionError):
-        child.stdin.write(data)
-        await child.stdin.drain()
-    child.stdin.close()
+    try:
+        with contextlib.suppress(ConnectionError):
+            async for part in _once(data) if isinstance(data, bytes) else data:
+                child.stdin.write(part)
+                await child.stdin.drain()
+    finally:
+        child.stdin.close()
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def _read_lines(

@@ -1,4 +1,4 @@
-"""Where a file system puts new folders: beside each other by default, which is slow where much was removed."""
+"""Where a file system puts new folders: beside each other, which is slow where much was removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROOM = struct.Struct("i4x")
 
 
 def spread(folder: Path) -> None:
-    """Let each folder that is made in `folder` begin in a part of the disk of its own, where that can be said.
+    """Let each folder that is made in `folder` begin in a part of the disk of its own, if that can be said.
 
     Ext4 makes a new file or folder in its parent's part of the disk, and searches that past everything
     that was removed there a moment ago: half a millisecond for each, where much comes and goes. Elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -99,6 +100,18 @@ class Workspace:
             yield folder
         finally:
             remove_tree(folder)
+
+    @contextlib.asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Path]:
+        """Give an empty folder; where all went well, nobody waits until it is removed afterwards."""
+        folder = self.drafts / new_id("draft")
+        folder.mkdir()
+        try:
+            yield folder
+        except BaseException:
+            remove_tree(folder)
+            raise
+        asyncio.get_running_loop().run_in_executor(None, remove_tree, folder)
 
     def require_space(self, least: int) -> None:
         """Check that the file system has `least` bytes left.

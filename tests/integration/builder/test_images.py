@@ -77,7 +77,9 @@ async def layers_of(parts: Parts, lock: Lock) -> list[bytes]:
     work.plan([Planned(layer.package, layer.content) for layer in layers if layer])
     for layer in layers:
         assert layer is not None
-        work.add(layer)
+        compiled = parts.store.completer.bytecode.find(layer)
+        assert compiled is not None
+        work.add(compiled)
     image = await work.complete()
     return [b"".join(each.chunks()) for each in image.layers if each.kind != "base"]
 
@@ -94,7 +96,10 @@ async def test_two_builders_make_the_same_bytes_from_one_lock(tmp_path: Path) ->
         assert [layer.diff_id for layer in first.image.layers] == [
             layer.diff_id for layer in second.image.layers
         ]
+        assert await one.store.completer.complete(first.path)
+        assert await two.store.completer.complete(second.path)
         here, there = tree(first.path), tree(second.path)
+        assert any(name.endswith(".pyc") for name in here)
         assert "bin/normalizer" in here
         assert any(name.endswith(".so") for name in here)
         assert here == there

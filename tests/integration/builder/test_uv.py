@@ -14,6 +14,7 @@ import pytest
 
 from servers import free_port
 from vitrine_builder.bytecode import Compiler
+from vitrine_builder.completion import Completer
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.layers import LayerStore
 from vitrine_builder.lock import Lock, LockedPackage, Target
@@ -63,7 +64,8 @@ def unreachable(make_uv: MakeUv) -> Uv:
 
 def environments(workspace: Workspace, uv: Uv, free_bytes: int = 1) -> EnvironmentStore:
     compiler = Compiler(uv.python, Bounds(120), jobs=1)
-    return EnvironmentStore(workspace, LayerStore(workspace, uv, compiler), uv.target, "", free_bytes)
+    layers = LayerStore(workspace, uv, compiler)
+    return EnvironmentStore(workspace, layers, uv.target, "", free_bytes, Completer(layers))
 
 
 async def test_an_index_that_is_away_is_named_as_such_while_resolving(

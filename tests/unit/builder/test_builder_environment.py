@@ -32,13 +32,13 @@ def layer(path: Path, files: dict[str, str]) -> Layer:
         (path / name).write_text(content)
     listing = list_files(path)
     package = LockedPackage(path.name, "1", ("sha256:" + "0" * 64,))
-    return Layer(package, path, sum(file.size for file in listing), listing, 0)
+    return Layer(package, path, sum(file.size for file in listing), listing)
 
 
 async def compile_all(root: Path, inside: str = "/env/lib", jobs: int = 2) -> Compiled:
     done: list[Compiled] = []
     compiler = Compiler(PYTHON, Bounds(60), jobs=jobs)
-    await compiler.compile([Folder(root, inside)], lambda _number, compiled: done.append(compiled))
+    await compiler.compile([Folder(root, inside, root)], lambda _number, compiled: done.append(compiled))
     return done[0]
 
 

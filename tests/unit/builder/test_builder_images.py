@@ -113,7 +113,7 @@ def layer(path: Path, files: dict[str, str]) -> Layer:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(content)
     package = LockedPackage(path.name, "1", ("sha256:" + "0" * 64,))
-    return Layer(package, path, 0, list_files(path), 0)
+    return Layer(package, path, 0, list_files(path))
 
 
 def test_a_layer_takes_along_the_bytecode_of_what_it_hides(tmp_path: Path) -> None:

@@ -111,5 +111,5 @@ def test_a_licence_is_what_the_metadata_says_in_a_few_words(
     place = tmp_path / "lib/python3.11/site-packages/six-1.17.0.dist-info"
     place.mkdir(parents=True)
     (place / "METADATA").write_text(f"Metadata-Version: 2.4\n{metadata}\nLicense: in the text\n")
-    layer = Layer(LockedPackage("six", "1.17.0", ()), tmp_path, 0, list_files(tmp_path), 0)
+    layer = Layer(LockedPackage("six", "1.17.0", ()), tmp_path, 0, list_files(tmp_path))
     assert licence_of(layer, Target()) == licence

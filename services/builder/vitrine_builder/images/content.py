@@ -25,7 +25,7 @@ def merge(layers: Iterable[Layer]) -> dict[str, tuple[Layer, LayerFile]]:
     """Decide which layer each file comes from. Where two have one, the later wins, with its own bytecode."""
     found: dict[str, tuple[Layer, LayerFile]] = {}
     for layer in layers:
-        own = {file.path: (layer, file) for file in layer.listing}
+        own = {file.path: (layer, file) for file in layer.everything}
         for path in own.keys() & found.keys():
             # Bytecode is believed unchecked: that of the source that loses must go with it.
             found.pop(bytecode_of(path), None)
@@ -42,7 +42,7 @@ def bytecode_of(path: str) -> str:
 def reserved(target: Target) -> frozenset[str]:
     """Return the files of an environment that no package may bring."""
     programs = (f"bin/{name}" for name in ("python", "python3", f"python{target.python}"))
-    return frozenset({*programs, "pyvenv.cfg", "environment.json"})
+    return frozenset({*programs, "pyvenv.cfg", "environment.json", "bytecode.json"})
 
 
 def configuration(target: Target) -> str:
@@ -62,7 +62,7 @@ def wheel_entries(layers: Sequence[Layer], target: Target) -> tuple[Entry, ...]:
         if path in kept:
             continue
         mode = 0o555 if file.executable else 0o444
-        entries.append(Entry(f"{ROOT}/{path}", mode, file.size, f"{layer.tree}/{path}"))
+        entries.append(Entry(f"{ROOT}/{path}", mode, file.size, layer.source(path)))
         if path.endswith(".py") and _compiles(path) and bytecode_of(path) not in merged:
             folder, _, name = bytecode_of(path).rpartition("/")
             entries.append(file_entry(f"{ROOT}/{folder}/.wh.{name}", b""))
