@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from view_samples.boards import BOARD_SAMPLES
+from view_samples.accounts import ACCOUNT_SAMPLES
 from view_samples.claims import (
     CHECK,
     CHECK_CANCELLED,
@@ -63,6 +64,7 @@ Sample = tuple[v.View, v.RequestContext]
 SAMPLES: dict[str, Sample] = {
     **BOARD_SAMPLES,
     **LINK_SAMPLES,
+    **ACCOUNT_SAMPLES,
     **NEWS_SAMPLES,
     **RECEIPT_SAMPLES,
     "showcase": (SHOWCASE, ANONYMOUS),
