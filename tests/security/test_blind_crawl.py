@@ -156,6 +156,8 @@ async def test_the_owner_sees_no_single_run_and_no_time_of_one(blind: Blind) -> 
     assert (shown["runs_used"], shown["opened"], shown["use"], shown["state"]) == (0, None, [], "active")
     stored = await blind.api.services.repository.links.links.get(blind.link["id"])
     assert stored.runs_used >= 2, "the quota counts, out of the owner's sight"
+    quotas = {quota.name: quota.used for quota in await blind.api.services.quotas.of(blind.owner.id)}
+    assert quotas["max_runs_per_day"] == 0, "a counter that moves tells when there was a run"
 
 
 async def test_use_is_told_by_days_that_are_over_and_in_groups(blind: Blind) -> None:

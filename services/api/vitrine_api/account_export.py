@@ -45,7 +45,7 @@ _OWN: tuple[type[Document], ...] = (ApiToken, Notification, Webhook, AccountUse)
 _LEFT_OUT = {
     *("password_hash", "token_hash", "passcode_hash", "secret", "previous_secret", "key", "public_token"),
     # Of a blind link its owner learns whole days alone.
-    *("opened", "runs_used", "rate_times", "rate_revision", "last_run_at"),
+    *("opened", "runs_used", "rate_times", "rate_revision", "last_run_at", "blind_runs"),
     *("lease_token", "lease_holder", "lease_expires_at", "trace"),
 }
 

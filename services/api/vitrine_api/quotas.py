@@ -82,14 +82,19 @@ class Quotas:
         self._notices = notices
         self._settings = settings
 
-    async def take_runs(self, user_id: str, number: int = 1) -> None:
-        """Count runs of an owner's models. Raises OverQuota."""
-        await self._take(user_id, "runs", number)
+    async def take_runs(self, user_id: str, number: int = 1, *, blind: bool = False) -> None:
+        """Count runs of an owner's models; those by blind links apart, in silence. Raises OverQuota."""
+        if not blind:
+            await self._take(user_id, "runs", number)
+            return
+        use, limit = await self._usage.of(user_id, _today()), await self._limit(user_id, "runs")
+        if await self._usage.take(use, "blind_runs", number, limit) is None:
+            raise _over("runs", use.blind_runs, limit, number)
 
-    async def give_runs(self, user_id: str, number: int = 1) -> None:
+    async def give_runs(self, user_id: str, number: int = 1, *, blind: bool = False) -> None:
         """Undo `take_runs`: the runs did not come to be."""
         use = await self._usage.of(user_id, _today())
-        await self._usage.give(use.id, user_id, "runs", number)
+        await self._usage.give(use.id, user_id, "blind_runs" if blind else "runs", number)
 
     async def take_storage(self, user_id: str, size: int, *, forced: bool = False) -> None:
         """Count bytes that an account keeps. Raises OverQuota, unless the platform itself made them."""

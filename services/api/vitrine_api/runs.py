@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vitrine_api import audit, blindness
+from vitrine_api.blind_use import was_blind
 from vitrine_api.link_quota import Quota, check_size
 from vitrine_api.link_states import check_usable, link_state
 from vitrine_api.policy import Action, Member, Principal, Visitor, require
@@ -241,7 +242,7 @@ async def take_run(quota: Quota, quotas: Quotas, link: ShareLink) -> ShareLink:
     Raises Gone, LinkPaused, TooMany, in words that tell visitors nothing of the owner.
     """
     try:
-        await quotas.take_runs(link.owner_id)
+        await quotas.take_runs(link.owner_id, blind=was_blind(link))
     except OverQuota:
         raise TooMany(
             "this model was run as often today as its owner's quota allows; try again tomorrow (UTC)"
@@ -249,13 +250,13 @@ async def take_run(quota: Quota, quotas: Quotas, link: ShareLink) -> ShareLink:
     try:
         taken = await quota.take(link)
     except VitrineError:
-        await quotas.give_runs(link.owner_id)
+        await quotas.give_runs(link.owner_id, blind=was_blind(link))
         raise
     try:
         check_usable(taken)
     except VitrineError:
         await quota.give_back(taken)
-        await quotas.give_runs(link.owner_id)
+        await quotas.give_runs(link.owner_id, blind=was_blind(link))
         raise
     return taken
 

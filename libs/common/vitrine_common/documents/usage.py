@@ -17,6 +17,8 @@ class AccountUse(Document):
     user_id: str
     storage_bytes: int = 0
     runs: int = 0
+    blind_runs: int = 0
+    """By blind links: counted apart and told to nobody, since a counter tells when it moves."""
     build_seconds: int = 0
 
 
