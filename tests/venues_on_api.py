@@ -60,8 +60,7 @@ class Hosted:
 
     async def pass_deadline(self) -> None:
         """Let the deadline be over."""
-        venues = self.api.platform.database.collection(Venue)
-        await venues.require({"_id": self.id}, {"deadline": utcnow() - timedelta(seconds=1)})
+        await pass_deadline(self.api, self.id)
 
 
 async def chair(api: Instance) -> Account:
@@ -79,3 +78,9 @@ async def hosted(api: Instance, **wishes: Any) -> Hosted:
     answer = await account.client.post("/api/v1/venues", json=body)
     assert answer.status_code == 201, answer.text
     return Hosted(api, account, answer.json()["id"], answer.json())
+
+
+async def pass_deadline(api: Instance, venue_id: str) -> None:
+    """Let the deadline of a venue be over."""
+    venues = api.platform.database.collection(Venue)
+    await venues.require({"_id": venue_id}, {"deadline": utcnow() - timedelta(seconds=1)})

@@ -237,9 +237,7 @@ async def test_from_verdict_to_unblinding(api: Instance) -> None:
     assert record["Accept"] == "1"
 
 
-async def _write(
-    api: Instance, page: Any, reviewer: dict[str, Any], review: str, fields: dict[str, str]
-) -> None:
+async def _write(page: Any, reviewer: dict[str, Any], review: str, fields: dict[str, str]) -> None:
     token = str(reviewer["url"]).rpartition("/")[2]
     page.cookies.set(GUEST_COOKIE, "guest-of-this-test")
     sent = {"csrf_token": form_token("guest-of-this-test"), **fields}
