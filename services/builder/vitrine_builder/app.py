@@ -80,6 +80,7 @@ async def use(platform: Platform) -> AsyncIterator[None]:
         daemon = parts.store.images.daemon if parts.store.images else None
         tending = tend_forever(collector, daemon, settings.collect_seconds, platform.bus.report)
         platform.background(tending, "store")
+        parts.store.completer.on_complete = builds.completed
         completing = platform.background(parts.store.completer.run(), "bytecode")
         working = platform.background(worker.run(), "worker")
         try:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
+from vitrine_builder.completion import is_complete
 from vitrine_builder.failures import BuildFailure
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.materialise import Materialised
@@ -59,9 +60,13 @@ class Builds:
         await self.queue.note(build, {"step": step})
 
     async def succeed(self, build: Build, environment: Materialised, timings_ms: Mapping[str, float]) -> None:
-        """End a build well and say so; raises StaleState when its lease is lost."""
+        """End a build well and say so; raises StaleState when its lease is lost.
+
+        Its step is `bytecode` as long as that is still to come, and `done` after that.
+        """
+        follows = not is_complete(environment.path)
         changes = {
-            "step": "done",
+            "step": "bytecode" if follows else "done",
             "environment_digest": environment.digest,
             "reused": not environment.made,
             "timings_ms": dict(timings_ms),
@@ -69,6 +74,16 @@ class Builds:
         }
         fact = BuildSucceeded(build_id=build.id, environment_digest=environment.digest)
         await self.queue.advance(build, BuildState.SUCCEEDED, changes, [fact])
+        if follows and is_complete(environment.path):
+            await self.completed(environment.digest)
+
+    async def completed(self, environment_digest: str, milliseconds: float | None = None) -> None:
+        """Write down that an environment's bytecode is there, and how long that took after its build."""
+        for build in await self._collection.find({"environment_digest": environment_digest}):
+            if build.step == "bytecode":
+                spent = {} if milliseconds is None else {"bytecode": milliseconds}
+                changes = {"step": "done", "timings_ms": {**build.timings_ms, **spent}}
+                await self._collection.update({"_id": build.id, "step": "bytecode"}, changes)
 
     async def fail(self, build: Build, failure: BuildFailure, timings_ms: Mapping[str, float]) -> None:
         """End a build with the reason and say so; raises StaleState when its lease is lost."""

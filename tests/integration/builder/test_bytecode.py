@@ -136,10 +136,13 @@ async def test_bytecode_that_a_killed_builder_began_is_ended_by_another(desk: De
     doomed.kill()
     doomed.wait()
     assert build.state is BuildState.SUCCEEDED, build.problem
+    assert build.step == "bytecode"
     environment = desk.path(build)
     assert not is_complete(environment), "killed too late"
     assert without_bytecode(environment)
     await desk.start()
     await until_complete(environment)
     assert without_bytecode(environment) == set()
+    build = await desk.until(build.id, lambda build: build.step == "done")
+    assert build.timings_ms["bytecode"] > 0
     await desk.stop()

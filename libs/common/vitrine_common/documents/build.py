@@ -14,11 +14,17 @@ from vitrine_common.states import BuildState
 
 
 class Build(WorkDocument):
-    """One answer to `build.start`."""
+    """One answer to `build.start`.
+
+    A build that succeeded is at the step `bytecode` until all bytecode of its environment is there, too.
+    """
 
     COLLECTION: ClassVar[str] = "builds"
     WRITER: ClassVar[str] = "builder"
-    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("state", 1), ("lease_expires_at", 1))),)
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("state", 1), ("lease_expires_at", 1))),
+        Index(keys=(("environment_digest", 1),)),
+    )
 
     request: EnvironmentRequest
     correlation_id: str | None = None
@@ -55,7 +61,7 @@ class EnvironmentWheel(BaseModel):
 
     Attributes:
         digest: names what was made of the wheel on this platform, by this interpreter.
-        size_bytes: of its files, bytecode included.
+        size_bytes: of its files, without bytecode.
         reused: it existed before the build that made this environment.
     """
 
