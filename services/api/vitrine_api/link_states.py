@@ -74,3 +74,10 @@ def check_usable(link: ShareLink) -> None:
             raise Gone("this link has expired; ask its owner for another")
         case "paused":
             raise LinkPaused("this link is paused by its owner; come back later")
+
+
+def seconds_left(link: ShareLink | None) -> float | None:
+    """Return how long the link goes on by the clock; None for ever, and without a link."""
+    if link is None or link.expires_at is None:
+        return None
+    return (link.expires_at - utcnow()).total_seconds()

@@ -15,7 +15,7 @@ from vitrine_api.accounts import EMAIL
 from vitrine_api.blind_texts import BlindTexts
 from vitrine_api.credentials import hash_secret, new_secret, visitor_id
 from vitrine_api.link_doors import Doors, new_passcode
-from vitrine_api.link_states import check_usable, link_state
+from vitrine_api.link_states import check_usable, link_state, seconds_left
 from vitrine_api.models import Models, Reference
 from vitrine_api.passwords import Passwords
 from vitrine_api.policy import Action, Member, Visitor, require
@@ -278,7 +278,7 @@ class Links:
             mark=lambda link: (link.expires_at, link.max_runs),
             is_final=lambda link: link_state(link) in {"revoked", "expired", "paused"},
             recheck_seconds=WATCH_SECONDS,
-            due_seconds=_seconds_left,
+            due_seconds=seconds_left,
         )
 
     async def version(self, visitor: Visitor) -> Version:
@@ -288,10 +288,6 @@ class Links:
     async def versions_of(self, links: list[ShareLink]) -> dict[str, Version]:
         """Return the versions of links by id, for lists."""
         return await self._models.versions_by_ids([link.version_id for link in links])
-
-
-def _seconds_left(link: ShareLink) -> float | None:
-    return None if link.expires_at is None else (link.expires_at - utcnow()).total_seconds()
 
 
 def _checked(wish: Wish, recipients: Sequence[str]) -> Wish:

@@ -9,7 +9,7 @@ from typing import Any
 from vitrine_api import audit, blindness
 from vitrine_api.blind_use import was_blind
 from vitrine_api.link_quota import Quota, check_size
-from vitrine_api.link_states import check_usable, link_state
+from vitrine_api.link_states import check_usable, link_state, seconds_left
 from vitrine_api.policy import Action, Member, Principal, Visitor, require
 from vitrine_api.progress import Follower, Hub
 from vitrine_api.quotas import OverQuota, Quotas
@@ -198,25 +198,28 @@ class Runs:
         return Page([RunRecord(request, runs.get(request.id)) for request in page.items], page.next)
 
     def follow(self, principal: Principal, run_id: str, *, with_place: bool = False) -> Follower[RunRecord]:
-        """Return a follower of a run; it ends with Gone when the link is revoked meanwhile.
+        """Return a follower of a run; it ends with Gone when the link is revoked, or expires, meanwhile.
 
         With `with_place`, a new place in the queue is a change, too.
         """
-        link_ids = (principal.link.id,) if isinstance(principal, Visitor) else ()
+        link = principal.link if isinstance(principal, Visitor) else None
 
         async def read() -> RunRecord:
-            if isinstance(principal, Visitor):
-                check_usable(await self._links.links.get(principal.link.id))
+            nonlocal link
+            if link is not None:
+                link = await self._links.links.get(link.id)
+                check_usable(link)
             record = await self.get(principal, run_id)
             return await self.placed(record) if with_place else record
 
         return Follower(
             hub=self._hub,
-            ids=(run_id, *link_ids),
+            ids=(run_id, link.id) if link else (run_id,),
             read=read,
             mark=lambda record: record.place.ahead if record.place else record.state,
             is_final=lambda record: record.final,
             recheck_seconds=self._settings.recheck_seconds,
+            due_seconds=lambda _: seconds_left(link),
         )
 
     async def cancel(self, principal: Principal, run_id: str) -> RunRecord:

@@ -14,6 +14,7 @@ import pytest
 from api_instance import PNG, Account, Instance, problem
 from vitrine_api.showings import PASS_COOKIE, VISITOR_COOKIE
 from vitrine_common.clock import utcnow
+from vitrine_common.errors import Gone
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,28 @@ async def test_an_end_is_kept_to_the_second(
     unlimited = await edit(someone, link, expires=None, max_runs=None, rate=None)
     assert (unlimited["expires_at"], unlimited["max_runs"], unlimited["rate_runs"]) == (None, None, None)
     assert unlimited["label"] == "longer", "what is left out stays"
+
+
+async def test_open_streams_of_runs_end_with_their_link(
+    api: Instance, someone: Account, reference: str
+) -> None:
+    link = await someone.share(reference, expires="1h")
+    started = await run(api, link)
+    visitor = await api.services.links.visitor(link["token"], started.json()["visitor"])
+    follower = api.services.runs.follow(visitor, started.json()["id"])
+    changes = follower.changes()
+    first = (await anext(changes)).state
+    assert first is not None
+    left = follower.due_seconds(first)
+    assert left is not None
+    assert 3500 < left <= 3600, "it waits no longer than its link goes on"
+    # Another process moves the end; this one hears of it, and tells whoever looks on.
+    links = api.services.repository.links.links
+    await links.update({"_id": link["id"]}, {"expires_at": utcnow() - timedelta(seconds=1)})
+    with pytest.raises(Gone, match="expired"):
+        async for _ in changes:
+            pass
+    assert (follower.due_seconds(first) or 0) < 0
 
 
 async def test_a_pause_closes_a_link_until_it_is_taken_back(

@@ -13,7 +13,7 @@ from vitrine_api.claims.own_inputs import SentOwn, check_own, store_own
 from vitrine_api.claims.repository import Checks as CheckRepository
 from vitrine_api.claims.repository import Tally
 from vitrine_api.link_quota import Quota, check_size
-from vitrine_api.link_states import check_usable, link_state
+from vitrine_api.link_states import check_usable, link_state, seconds_left
 from vitrine_api.policy import Action, Member, Principal, Visitor, allows, require
 from vitrine_api.progress import Follower, Hub
 from vitrine_api.quotas import Quotas
@@ -261,21 +261,24 @@ class Checks:
         }
 
     def follow(self, principal: Principal, check_id: str) -> Follower[CheckRecord]:
-        """Return a follower of a check; it ends with Gone when the link is revoked meanwhile."""
-        link_ids = (principal.link.id,) if isinstance(principal, Visitor) else ()
+        """Return a follower of a check; it ends with Gone when the link is revoked, or expires, meanwhile."""
+        link = principal.link if isinstance(principal, Visitor) else None
 
         async def read() -> CheckRecord:
-            if isinstance(principal, Visitor):
-                check_usable(await self._link(principal.link))
+            nonlocal link
+            if link is not None:
+                link = await self._link(link)
+                check_usable(link)
             return await self.get(principal, check_id)
 
         return Follower(
             hub=self._hub,
-            ids=(check_id, *link_ids),
+            ids=(check_id, link.id) if link else (check_id,),
             read=read,
             mark=lambda record: record.mark,
             is_final=lambda record: record.final,
             recheck_seconds=self._settings.recheck_seconds,
+            due_seconds=lambda _: seconds_left(link),
         )
 
     async def _link(self, link: ShareLink) -> ShareLink:
