@@ -6,10 +6,12 @@ Runs by blind links are in none of it: their owner learns of them in whole days,
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic
 from typing import Literal
 
 from vitrine_api.blind_use import BlindUse, Use, was_blind
@@ -20,6 +22,7 @@ from vitrine_common.clock import utcnow
 from vitrine_common.documents import ShareLink, Version
 
 DAYS = 14
+FRESH_SECONDS = 20.0
 SOON = timedelta(days=3)
 NEAR = 0.8
 """Share of a link's runs from which on it is told to be nearly used up."""
@@ -69,10 +72,13 @@ class Dashboard:
     def __init__(self, repository: Repository, use: BlindUse) -> None:
         self._repository = repository
         self._use = use
-        self._past: OrderedDict[tuple[str, date], Day] = OrderedDict()
+        self._known: OrderedDict[tuple[str, date], tuple[float, Day]] = OrderedDict()
 
     async def days(self, member: Member) -> list[Day]:
-        """Return the last `DAYS` days, today last. Days that are over are counted once per process."""
+        """Return the last `DAYS` days, today last.
+
+        Days that are over are counted once per process, the others at most every `FRESH_SECONDS`.
+        """
         require(member, Action.SEE, None)
         today = utcnow().date()
         wanted = [today - timedelta(days=back) for back in reversed(range(DAYS))]
@@ -80,8 +86,9 @@ class Dashboard:
 
     async def _day(self, owner_id: str, day: date, today: date) -> Day:
         key = (owner_id, day)
-        if key in self._past:
-            return self._past[key]
+        good_until, known = self._known.get(key, (0.0, None))
+        if known is not None and good_until > monotonic():
+            return known
         since = datetime.combine(day, time(), UTC)
         until, runs = since + timedelta(days=1), self._repository.runs
         asked, failed = await asyncio.gather(
@@ -89,10 +96,10 @@ class Dashboard:
         )
         found = Day(day, asked, failed)
         # Runs may go on for a while after midnight: what ended yesterday may still fail.
-        if day < today - timedelta(days=1):
-            self._past[key] = found
-            if len(self._past) > _CACHED_DAYS:
-                self._past.popitem(last=False)
+        is_over = day < today - timedelta(days=1)
+        self._known[key] = (math.inf if is_over else monotonic() + FRESH_SECONDS, found)
+        if len(self._known) > _CACHED_DAYS:
+            self._known.popitem(last=False)
         return found
 
     async def sharing(self, member: Member) -> Sharing:
