@@ -68,6 +68,8 @@ class Visitor:
 
     link: ShareLink
     visitor_id: str
+    shown_run: str = ""
+    """A run of somebody else's whose address was handed on to this visitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class Relation(StrEnum):
     """Holds a link to it."""
     VISITOR = "visitor"
     """Made this run by a link."""
+    SHOWN = "shown"
+    """Was handed the address of a run by whoever made it."""
 
 
 _ALL = frozenset({Action.SEE, Action.OPEN, Action.RUN, Action.CHANGE})
@@ -164,6 +168,7 @@ TABLE: Mapping[Relation, frozenset[Action]] = {
     Relation.AUTHOR: frozenset({Action.SEE, Action.CHANGE}),
     Relation.HOLDER: frozenset({Action.SEE, Action.RUN}),
     Relation.VISITOR: frozenset({Action.SEE, Action.OPEN, Action.CHANGE}),
+    Relation.SHOWN: frozenset({Action.SEE, Action.OPEN}),
 }
 _SCOPE: Mapping[Action, Scope] = {
     Action.SEE: "read",
@@ -254,8 +259,12 @@ def _of_visitor(visitor: Visitor, resource: Resource) -> Relation:
         case Version():
             return Relation.HOLDER if resource.id == visitor.link.version_id else Relation.STRANGER
         case Run() | RunRequest() | ClaimCheckRequest():
-            own = resource.link_id == visitor.link.id and resource.visitor_id == visitor.visitor_id
-            return Relation.VISITOR if own else Relation.STRANGER
+            if resource.link_id != visitor.link.id:
+                return Relation.STRANGER
+            if resource.visitor_id == visitor.visitor_id:
+                return Relation.VISITOR
+            is_shown = visitor.shown_run == resource.id and not isinstance(resource, ClaimCheckRequest)
+            return Relation.SHOWN if is_shown else Relation.STRANGER
     return Relation.STRANGER
 
 

@@ -7,13 +7,13 @@ an account that is logged in does not count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from vitrine_api import views
+from vitrine_api import permalinks, views
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.credentials import new_secret
 from vitrine_api.dependencies import address_of
@@ -49,6 +49,8 @@ class Showing:
     place: str
     """Where the link's pages begin."""
     sight: Sight = EVERYTHING
+    run_key: str = ""
+    """The key of a run whose address was handed on, where it opens the run."""
 
     @property
     def embedded(self) -> bool:
@@ -66,6 +68,7 @@ class Showing:
             receipts=receipts,
             base_url=self.visit.services.settings.base_url,
             has_passcode=self.visitor.link.access == "restricted",
+            link=None if self.embedded else self.visitor.link,
         )
 
     def answer(self, response: Response) -> Response:
@@ -76,6 +79,13 @@ class Showing:
             services = self.visit.services
             set_cookie(
                 response, services, VISITOR_COOKIE, self.secret, _VISITOR_SECONDS, path=f"/s/{self.token}"
+            )
+        if self.run_key:
+            # What the run's page shows has addresses below it, which then need no key.
+            run_id = self.visitor.shown_run
+            path = f"{self.place}/runs/{run_id}"
+            set_cookie(
+                response, self.visit.services, permalinks.COOKIE, self.run_key, permalinks.SECONDS, path=path
             )
         self.visit.keep_guest(response)
         return response
@@ -95,7 +105,19 @@ async def showing_of(request: Request, visit: Page) -> Showing:
     secret = known or new_secret(128)
     links, passed = visit.services.links, request.cookies.get(PASS_COOKIE)
     visitor = await links.visitor(token, secret, address=address_of(request), passed=passed)
-    return await _showing(visit, token, visitor, secret, f"/s/{token}", is_new=known is None)
+    visitor, key = _with_shown_run(request, visitor)
+    shown = await _showing(visit, token, visitor, secret, f"/s/{token}", is_new=known is None)
+    shown.run_key = key
+    return shown
+
+
+def _with_shown_run(request: Request, visitor: Visitor) -> tuple[Visitor, str]:
+    """Let a visitor see the run whose address was handed on; return also the key, if it opens the run."""
+    run_id = request.path_params.get("run_id", "")[:64]
+    key = (request.query_params.get("key") or request.cookies.get(permalinks.COOKIE) or "")[:64]
+    if not run_id or not key or not permalinks.opens(visitor.link, run_id, key):
+        return visitor, ""
+    return replace(visitor, shown_run=run_id), key
 
 
 async def _framed_showing(request: Request, visit: Visit, token: str) -> Showing:

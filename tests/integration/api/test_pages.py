@@ -15,8 +15,10 @@ import pytest
 
 from api_instance import PNG, SPEC, Instance
 from page_visits import log_in, token_in
+from vitrine_api import permalinks
+from vitrine_api.credentials import hash_secret
 from vitrine_api.rendering import CONTENT_SECURITY_POLICY
-from vitrine_common.documents import Output, RunRequest
+from vitrine_common.documents import Output, RunRequest, ShareLink
 from vitrine_common.messages import RunFinished, RunProgress
 from vitrine_common.states import Reason, RunState
 
@@ -275,3 +277,30 @@ async def test_a_run_as_code_is_the_same_run_again(api: Instance, tmp_path: Path
     again = json.loads(printed)["inputs"]
     requests = api.database_as("runner").collection(RunRequest)
     assert again == json.loads((await requests.get(run_id)).inputs)
+
+
+async def test_the_address_of_a_run_can_be_handed_on(api: Instance, link: str) -> None:
+    """Whoever has it sees that one run with its files, and can do nothing to it."""
+    maker = api.client(headers={"X-Vitrine-Visitor": "m" * 22})
+    base = f"/api/v1/links/{link}/runs"
+    run_ids = [(await maker.post(base, json={"inputs": {}})).json()["id"] for _ in range(2)]
+    for run_id in run_ids:
+        await api.finish(run_id, [Output(name="output", type="text", value='"seven"')])
+    stored = await api.platform.database.collection(ShareLink).find_one({"token_hash": hash_secret(link)})
+    assert stored is not None
+    key = permalinks.key_of(stored, run_ids[0])
+    other = api.client()
+    path = f"/s/{link}/runs/{run_ids[0]}"
+    assert (await other.get(path)).status_code == 404
+    assert (await other.get(f"/s/{link}/runs/{run_ids[1]}?key={key}")).status_code == 404
+    page = await other.get(f"{path}?key={key}")
+    assert page.status_code == 200
+    assert f"{path}?key={key}" in page.text
+    # What the page shows lies below it, and needs the key no more.
+    assert (await other.get(f"{path}/inputs/nothing")).status_code == 404
+    assert (await other.get(path)).status_code == 200
+    assert (await other.get(f"/s/{link}/runs/{run_ids[1]}")).status_code == 404
+    token = token_in((await other.get(f"/s/{link}")).text)
+    refused = await other.post(f"{path}/cancel", data={"csrf_token": token})
+    assert refused.status_code in {403, 404}
+    assert run_ids[0] not in (await other.get(f"/s/{link}")).text

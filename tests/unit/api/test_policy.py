@@ -128,3 +128,13 @@ def test_what_is_raised_tells_strangers_nothing() -> None:
         require(Anonymous(), Action.SEE, version())
     with pytest.raises(Denied, match="operator"):
         require(ADA, Action.OPERATE, None)
+
+
+def test_a_run_whose_address_was_handed_on_can_be_seen_and_not_changed() -> None:
+    mine = run(link_id="link_1", visitor_id="me")
+    other = Visitor(link(), "somebody", shown_run=mine.id)
+    assert relation(other, mine) is Relation.SHOWN
+    assert allows(other, Action.OPEN, mine)
+    assert not allows(other, Action.CHANGE, mine)
+    assert relation(Visitor(link(), "somebody"), mine) is Relation.STRANGER
+    assert relation(Visitor(link("link_2"), "somebody", shown_run=mine.id), mine) is Relation.STRANGER

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vitrine_api import run_code, views
+from vitrine_api import permalinks, run_code, views
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.pictures import SAFE_TYPES
 from vitrine_api.presenters.fields import as_text
@@ -15,7 +15,7 @@ from vitrine_api.progress import Change
 from vitrine_api.receipts.issuing import ATTESTED
 from vitrine_api.run_inputs import file_values, safe_filename
 from vitrine_api.runs import RunRecord
-from vitrine_common.documents import Output, Version
+from vitrine_common.documents import Output, ShareLink, Version
 from vitrine_common.spec import STDOUT, ModelKind, Spec
 
 _LOG_TAIL = 8000
@@ -38,6 +38,8 @@ class Reader:
     """Where the instance answers; runs are shown as code where it is given."""
     has_passcode: bool = False
     sight: Sight = EVERYTHING
+    link: ShareLink | None = None
+    """The link, where its visitors may hand on addresses of their runs."""
 
     @property
     def base(self) -> str:
@@ -77,7 +79,15 @@ def run_view(record: RunRecord, version: Version | None, reader: Reader) -> view
         wait_ms=record.place.seconds * 1000 if record.place and record.place.seconds is not None else None,
         code=_code(record, version, reader) if record.final and reader.may_open else (),
         has_receipt=reader.receipts and reader.may_open and record.state in ATTESTED,
+        permalink=_permalink(record, reader),
     )
+
+
+def _permalink(record: RunRecord, reader: Reader) -> str:
+    if reader.link is None or not record.final:
+        return ""
+    run_id = record.request.id
+    return f"{reader.base_url}{reader.base}/{run_id}?key={permalinks.key_of(reader.link, run_id)}"
 
 
 def _prints_its_answer(spec: Spec) -> bool:

@@ -77,6 +77,8 @@ class RunView:
     can_cancel: bool = True
     has_receipt: bool = False
     """Whether the reader may have a signed receipt of it."""
+    permalink: str = ""
+    """Address that shows it to others who hold the link; empty where there is none."""
 
     @property
     def is_final(self) -> bool:
