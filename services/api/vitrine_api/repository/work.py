@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from vitrine_api.repository.paging import Page, Where, by_ids, page_of
 from vitrine_common.clock import utcnow
@@ -18,7 +19,7 @@ from vitrine_common.documents import (
     Trial,
 )
 from vitrine_common.states import RunState
-from vitrine_common.store import Database
+from vitrine_common.store import Collection, Database
 
 
 class Runs:
@@ -42,14 +43,12 @@ class Runs:
 
     async def count(self, owner_id: str, since: datetime, until: datetime) -> int:
         """Return how many runs of the owner's versions were asked for, but those by blind links."""
-        where = {"owner_id": owner_id, "created_at": {"$gte": since, "$lt": until}, "blind": {"$ne": True}}
-        return await self.requests.count(where)
+        return await _count(self.requests, {"owner_id": {"$eq": owner_id}}, since, until)
 
     async def count_failed(self, owner_id: str, since: datetime, until: datetime) -> int:
         """Return how many of them failed."""
-        between = {"$gte": since, "$lt": until}
-        where = {"owner_id": owner_id, "state": RunState.FAILED, "created_at": between}
-        return await self._runs.count({**where, "blind": {"$ne": True}})
+        where = {"owner_id": {"$eq": owner_id}, "state": {"$eq": RunState.FAILED}}
+        return await _count(self._runs, where, since, until)
 
     async def newest_unexpired(self, limit: int) -> list[RunRequest]:
         """Return the newest requests that may still wait, newest first."""
@@ -62,6 +61,15 @@ class Runs:
     async def recent_of_link(self, link_id: str) -> list[RunRequest]:
         """Return the link's requests that may still wait or work, newest first."""
         return await self.requests.find({"link_id": link_id}, limit=1000)
+
+
+async def _count(collection: Collection[Any], where: Where, since: datetime, until: datetime) -> int:
+    """Count matches by aggregation: the embedded server's `count` reads what it counts."""
+    matched = {**where, "created_at": {"$gte": since, "$lt": until}, "blind": {"$ne": True}}
+    rows = await collection.aggregate(
+        [{"$match": matched}, {"$group": {"_id": "$owner_id", "runs": {"$sum": 1}}}]
+    )
+    return int(rows[0]["runs"]) if rows else 0
 
 
 class Trials:
