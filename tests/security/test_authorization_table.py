@@ -314,6 +314,7 @@ TABLE: dict[str, Row] = {
     "GET /runs/{run_id}/events": page(),
     "GET /runs/{run_id}/outputs/{name}": page(),
     "GET /runs/{run_id}/inputs/{name}": page(),
+    "GET /runs/{run_id}/archive": page(),
     "POST /runs/{run_id}/cancel": form(other=404),
     "GET /links": own_page(),
     "POST /links": form(201, other=404, version="reference"),
@@ -349,6 +350,13 @@ TABLE: dict[str, Row] = {
     "GET /s/{token}/runs/{run_id}/inputs/{name}": holder(),
     "POST /s/{token}/runs/{run_id}/cancel": holder(303, form={}),
     "GET /s/{token}/examples/{name}/{index}": holder(),
+    "GET /s/{token}/runs/{run_id}/archive": holder(),
+    "GET /e/{token}/{visitor}/runs/{run_id}/archive": holder(),
+    # Without two runs chosen a holder is told to tick two; whose runs they may be: tests of the showcase.
+    "GET /s/{token}/compare": holder(422),
+    "GET /e/{token}/{visitor}/compare": holder(422),
+    "GET /s/{token}/qr.svg": holder(),
+    "GET /e/{token}/{visitor}/qr.svg": holder(),
 }
 for place in ("/s/{token}", "/e/{token}/{visitor}"):
     TABLE |= {
@@ -620,7 +628,7 @@ async def _path(world: dict[str, Any], template: str, who: str, row: Row) -> str
         path = path.replace("{" + name + "}", value)
     return (
         f"{path}?to={world['version']['reference']}"
-        if template.endswith(f"{V}/diff") or template.endswith("/environment/diff")
+        if template.endswith((f"{V}/diff", "/environment/diff"))
         else path
     )
 

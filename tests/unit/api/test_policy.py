@@ -16,13 +16,18 @@ from vitrine_api.policy import (
     require,
 )
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import Invite, RunRequest, ShareLink, User, Version
+from vitrine_common.documents import Invite, Model, Role, RunRequest, ShareLink, User, Version
 from vitrine_common.errors import Denied, NotFound, Unauthenticated
 
 
-def user(name: str, *, operator: bool = False) -> User:
+def user(name: str, *, operator: bool = False, roles: tuple[Role, ...] = ()) -> User:
     return User(
-        id=f"user_{name}", email=f"{name}@example.org", name=name, password_hash="", operator=operator
+        id=f"user_{name}",
+        email=f"{name}@example.org",
+        name=name,
+        password_hash="",
+        operator=operator,
+        roles=list(roles),
     )
 
 
@@ -68,6 +73,10 @@ def run(link_id: str | None = None, visitor_id: str | None = None) -> RunRequest
 
 ADA = Member(user("ada"), frozenset(ALL_SCOPES))
 BOB = Member(user("bob", operator=True), frozenset(ALL_SCOPES))
+EVA = Member(user("eva"), frozenset(ALL_SCOPES), collaborates=frozenset({"model_1"}))
+VALIDATOR = Member(user("val", roles=("validator",)), frozenset(ALL_SCOPES))
+CHAIR = Member(user("cleo", roles=("chair",)), frozenset(ALL_SCOPES))
+MODEL = Model(id="model_1", owner_id="user_ada", owner="ada", name="m")
 VISITOR = Visitor(link(), "me")
 INVITE = Invite(id="invite_1", code_hash="", invited_by="user_bob", expires_at=utcnow())
 
@@ -92,6 +101,15 @@ INVITE = Invite(id="invite_1", code_hash="", invited_by="user_bob", expires_at=u
         (ADA, None, Relation.MEMBER),
         (BOB, INVITE, Relation.OPERATOR),
         (ADA, INVITE, Relation.STRANGER),
+        (EVA, MODEL, Relation.COLLABORATOR),
+        (EVA, version(), Relation.COLLABORATOR),
+        (EVA, link(), Relation.STRANGER),
+        (EVA, run(), Relation.STRANGER),
+        (EVA, run().model_copy(update={"user_id": "user_eva"}), Relation.REQUESTER),
+        (VALIDATOR, version(), Relation.STRANGER),
+        (VALIDATOR, None, Relation.MEMBER),
+        (CHAIR, version(), Relation.STRANGER),
+        (CHAIR, None, Relation.MEMBER),
     ],
 )
 def test_relations(principal: object, resource: object, expected: Relation) -> None:
@@ -138,3 +156,31 @@ def test_a_run_whose_address_was_handed_on_can_be_seen_and_not_changed() -> None
     assert not allows(other, Action.CHANGE, mine)
     assert relation(Visitor(link(), "somebody"), mine) is Relation.STRANGER
     assert relation(Visitor(link("link_2"), "somebody", shown_run=mine.id), mine) is Relation.STRANGER
+
+
+def test_collaborators_see_run_and_push_and_share_nothing() -> None:
+    may = [Action.SEE, Action.OPEN, Action.RUN, Action.PUSH]
+    for resource in (MODEL, version()):
+        assert [action for action in Action if allows(EVA, action, resource)] == may
+    assert not [action for action in Action if allows(EVA, action, link())]
+    other = MODEL.model_copy(update={"id": "model_2"})
+    assert not [action for action in Action if allows(EVA, action, other)]
+
+
+@pytest.mark.parametrize(
+    ("member", "more"),
+    [
+        (ADA, set()),
+        (EVA, set()),
+        (VALIDATOR, {Action.APPROVE}),
+        (CHAIR, {Action.CHAIR}),
+        (BOB, {Action.OPERATE, Action.APPROVE, Action.CHAIR}),
+    ],
+)
+def test_a_role_opens_its_own_action_on_the_platform_and_nothing_of_others(
+    member: Member, more: set[Action]
+) -> None:
+    everybody = {Action.SEE, Action.OPEN, Action.RUN, Action.CHANGE}
+    assert {action for action in Action if allows(member, action, None)} == everybody | more
+    foreign = MODEL.model_copy(update={"id": "model_9", "owner_id": "user_zoe"})
+    assert not [action for action in Action if allows(member, action, foreign)]
