@@ -16,7 +16,7 @@ from vitrine_api.assets import Assets
 from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
 from vitrine_api.interface import Application
-from vitrine_api.middleware import BodyLimit, Identity, SecureHeaders, Shield
+from vitrine_api.middleware import BodyLimit, Identity, OwnAddress, SecureHeaders, Shield
 from vitrine_api.notifications.handlers import make_router as make_notifications_router
 from vitrine_api.pages import error_response
 from vitrine_api.receipts.handlers import make_router as make_receipts_router
@@ -143,6 +143,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecureHeaders, https=settings.secure_cookies)
     app.add_middleware(Identity)
+    app.add_middleware(OwnAddress, public_url=settings.public_url)
     return app
 
 

@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
@@ -86,6 +87,27 @@ class _Answer:
             milliseconds = round((time.perf_counter() - self._started) * 1000, 1)
             facts = {"method": self._scope["method"], "route": route, "status": status, "ms": milliseconds}
             log.info("refused" if status < 500 else "failed", extra=facts)
+
+
+class OwnAddress:
+    """Lets every request be one to the public address, whatever host and scheme it claims for itself.
+
+    What is made of a request's own address (redirects, above all) leads nowhere else then. The headers of
+    clients that ask by another name, such as probes, are ignored and not refused.
+    """
+
+    def __init__(self, app: ASGIApp, *, public_url: str) -> None:
+        self._app = app
+        parts = urlsplit(public_url)
+        self._scheme, self._host = parts.scheme, parts.netloc.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and self._host:
+            claimed = {b"host", b"x-forwarded-host", b"forwarded"}
+            kept = [pair for pair in scope["headers"] if pair[0] not in claimed]
+            scope = {**scope, "scheme": self._scheme, "headers": [*kept, (b"host", self._host)]}
+        await self._app(scope, receive, send)
 
 
 class SecureHeaders:

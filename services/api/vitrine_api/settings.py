@@ -23,7 +23,8 @@ class ApiSettings(BaseSettings):
         default="", description="How people reach the api; printed in links. Without it, host and port."
     )
     trusted_proxies: str = Field(
-        default="", description="Addresses of proxies whose X-Forwarded-For is believed, comma-separated."
+        default="",
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated.",
     )
     stop_seconds: int = Field(default=10, ge=1, description="How long open requests may go on at a stop.")
 
