@@ -148,6 +148,10 @@ class Client:
         """Delete the account with everything it owns; `name` is the account's, once more."""
         self._call("POST", "/account/deletion", json={"confirm": name, "password": password})
 
+    def export_account(self, path: Path | str) -> int:
+        """Write everything that the account owns into a ZIP file; return its size."""
+        return self._transport.save("/account/export", Path(path))
+
     # Models and versions
 
     def push(

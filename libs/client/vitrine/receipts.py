@@ -23,8 +23,6 @@ from vitrine_common.receipts.keys import WELL_KNOWN, KeySet, PublicKey, read_key
 if TYPE_CHECKING:
     from vitrine.transport import Transport
 
-_CHUNK = 1 << 20
-
 
 class Receipts:
     """Fetches receipts, keys, openings and exports of one platform."""
@@ -53,18 +51,7 @@ class Receipts:
             address = f"/links/{target.token}/export"
         else:
             address = f"/versions/{target.path}/export?" + urlencode({"files": str(with_files).lower()})
-        size = 0
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            with self._transport.download(address) as answer, temporary.open("wb") as file:
-                for chunk in answer.iter_bytes(_CHUNK):
-                    size += file.write(chunk)
-            temporary.replace(path)
-        except OSError as error:
-            raise ClientError(f"{path} cannot be written: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        return size
+        return self._transport.save(address, path)
 
     def _bytes(self, path: str) -> bytes:
         with self._transport.download(path) as answer:

@@ -39,14 +39,26 @@ class Login(Result):
     expires_at: datetime | None = None
 
 
+class Quota(Result):
+    """One quota of an account, and what is used of it."""
+
+    name: str
+    title: str
+    unit: str
+    used: int
+    limit: int
+
+
 class Account(Result):
-    """Who is logged in, and what the token may do."""
+    """Who is logged in, what the token may do, and what is used of the quotas."""
 
     id: str
     email: str
     name: str = ""
     operator: bool = False
+    roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    quotas: tuple[Quota, ...] = ()
 
 
 class ApiToken(Result):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ _ADVICE = {
 _PASSING = frozenset({429, 502, 503, 504})
 _SAFE = frozenset({"GET", "PUT", "DELETE"})
 _LONGEST_PAUSE = 10.0
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,21 @@ class Transport:
                 answer.read()
                 raise self._refusal(answer)
             yield answer
+
+    def save(self, address: str, path: Path) -> int:
+        """Write the answer to a file, whole or not at all; return its size. Raises also ClientError."""
+        size = 0
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            with self.download(address) as answer, temporary.open("wb") as file:
+                for chunk in answer.iter_bytes(_CHUNK):
+                    size += file.write(chunk)
+            temporary.replace(path)
+        except OSError as error:
+            raise ClientError(f"{path} cannot be written: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return size
 
     def follow(self, path: str) -> Iterator[ServerEvent]:
         """Yield the events of a stream up to and with `end`; a broken stream is opened again.

@@ -52,17 +52,17 @@ def command(api: Instance, author: Account, tmp_path: Path) -> Type:
         "VITRINE_TOKEN": author.token,
     }
 
-    async def typed(*words: str, **changes: str) -> Said:
+    async def typed(*words: str, stdin: str = "", **changes: str) -> Said:
         process = await asyncio.create_subprocess_exec(
             COMMAND,
             *words,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment | changes,
             cwd=tmp_path,
         )
-        out, err = await process.communicate()
+        out, err = await process.communicate(stdin.encode())
         assert process.returncode is not None
         return Said(process.returncode, out.decode(), err.decode())
 

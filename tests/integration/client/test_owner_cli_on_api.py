@@ -1,7 +1,10 @@
-"""`vitrine diff` and `vitrine operator` against the real api."""
+"""`vitrine diff`, `vitrine account` and `vitrine operator` against the real api."""
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 from api_instance import FILES, SPEC, Account, Instance, manifest
@@ -55,3 +58,33 @@ async def test_others_may_not(api: Instance, author: Account, command: Any) -> N
     said = await command("operator", "dead-letters", "list")
     assert said.status == 1
     assert "only an operator" in said.err
+
+
+async def test_an_account_is_shown_with_its_quotas_exported_and_deleted(
+    api: Instance, author: Account, command: Any, tmp_path: Path
+) -> None:
+    await author.push(name="mine")
+    who = await command("whoami")
+    assert "Runs today: 0 of 5000" in who.out.splitlines()
+    assert [quota["name"] for quota in (await command("whoami", "--json")).json["quotas"]] == [
+        "max_storage_bytes",
+        "max_runs_per_day",
+        "max_build_seconds_per_day",
+    ]
+    file = tmp_path / "all.zip"
+    said = await command("account", "export", "-o", str(file), "--json")
+    assert said.json == {"path": str(file), "bytes": file.stat().st_size}
+    with zipfile.ZipFile(file) as archive:
+        assert [one["name"] for one in json.loads(archive.read("models.json"))] == ["mine"]
+    lost = await command("account", "export", "-o", str(tmp_path / "missing" / "all.zip"))
+    assert lost.status == 1
+    assert "cannot be written" in lost.err
+
+    nobody = await command("account", "delete")
+    assert (nobody.status, "no user name was typed" in nobody.err) == (2, True)
+    wrong = await command("account", "delete", stdin=f"{author.name}\nnot the password\n")
+    assert wrong.status == 1
+    assert (await command("whoami")).status == 0
+    gone = await command("account", "delete", "--json", stdin=f"{author.name}\n{author.password}\n")
+    assert gone.json == {"deleted": author.name}
+    assert (await command("whoami")).status == 1

@@ -41,6 +41,13 @@ def test_only_the_api_is_told_where_the_signing_key_is() -> None:
     assert not [other for other in ("runner", "trainer", "builder", "monitor") if name in _environment(other)]
 
 
+def test_the_api_remembers_deletions_outside_of_the_servers_folders() -> None:
+    name = "VITRINE_API_TOMBSTONE_FILE"
+    assert _environment("api")[name] == "/data/tombstones/deleted.jsonl"
+    assert _environment("api", {name: "/mine.jsonl"})[name] == "/mine.jsonl"
+    assert name not in _environment("runner")
+
+
 def test_keys_of_a_given_s3_server_are_not_replaced() -> None:
     base = {"VITRINE_S3_ACCESS_KEY": "mine"}
     assert _environment("api", base, s3_endpoint="http://s3:9")["VITRINE_S3_ACCESS_KEY"] == "mine"

@@ -1,10 +1,11 @@
-"""`vitrine login`, `whoami`, `tokens` and `invite`."""
+"""`vitrine login`, `whoami`, `tokens`, `invite`, `delete` and `account`."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
         name="account", no_args_is_help=True, rich_markup_mode=None, help="Your account on the platform."
     )
     command(account, "delete")(delete_account)
+    command(account, "export")(export_account)
     app.add_typer(account)
 
 
@@ -68,6 +70,8 @@ def whoami(*, json_output: Json = False) -> None:
         name = f"  {account.name}" if account.name else ""
         say(f"{account.email}{name}{'  (operator)' if account.operator else ''}")
         say(f"at {client.url}, may {', '.join(account.scopes) or 'nothing'}")
+        for quota in account.quotas:
+            say(f"{quota.title}: {_amount(quota.used, quota.unit)} of {_amount(quota.limit, quota.unit)}")
 
 
 def tokens(
@@ -149,17 +153,36 @@ def delete(
 ) -> None:
     """Delete something for good, with everything that was done with it."""
     found = kind or _kind_of(reference)
-    if not yes and _ask(f"This cannot be undone. Type {reference} to delete this {found}: ") != reference:
+    asked = f"This cannot be undone. Type {reference} to delete this {found}: "
+    if not yes and _confirmation(asked) != reference:
         raise Misuse("Not deleted: the name does not match", advice="Write --yes where nobody can type")
     with connect() as client:
         made = client.delete(found, reference)
     print_json({"deletion": made}) if json_output else say(f"{reference} is being deleted ({made}).")
 
 
+def export_account(
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the archive is written.")
+    ] = Path("vitrine-account.zip"),
+    json_output: Json = False,
+) -> None:
+    """Write everything that you own into a ZIP file of JSON files."""
+    with connect() as client:
+        written = client.export_account(output)
+    if json_output:
+        print_json({"path": str(output), "bytes": written})
+        return
+    say(f"{output}  {formats.size(written)}")
+
+
 def delete_account(*, json_output: Json = False) -> None:
     """Delete your account with everything it owns; asks for its name and password."""
     with connect() as client:
-        name = _ask("This cannot be undone. Type your user name to delete everything you own: ")
+        name = _confirmation("This cannot be undone. Type your user name to delete everything you own: ")
+        if not name:
+            raise Misuse("Not deleted: no user name was typed", advice="Write it to stdin, in a line")
         client.delete_account(name, _password())
     print_json({"deleted": name}) if json_output else say("Your account is being deleted.")
 
@@ -179,9 +202,27 @@ def _logged_in(email: str, url: str, *, json_output: bool) -> None:
     print_json({"email": email, "url": url}) if json_output else say(f"Logged in to {url} as {email}.")
 
 
+def _amount(value: int, unit: str) -> str:
+    match unit:
+        case "bytes":
+            return formats.size(value)
+        case "seconds":
+            return formats.seconds(value)
+    return f"{value}"
+
+
 def _ask(prompt: str) -> str:
     if not sys.stdin.isatty():
         raise Misuse("The e-mail address is missing", advice="Write --email you@example.org")
+    return _line(prompt)
+
+
+def _confirmation(prompt: str) -> str:
+    """Return a typed line; programs write it to stdin, the password in the next line."""
+    return _line(prompt if sys.stdin.isatty() else "")
+
+
+def _line(prompt: str) -> str:
     sys.stderr.write(prompt)
     sys.stderr.flush()
     return sys.stdin.readline().strip()

@@ -100,6 +100,7 @@ def service_environment(
         environment.setdefault("VITRINE_API_SECRET_KEY", secrets.api_secret_key)
         environment.setdefault("VITRINE_API_MAIL_DIR", str(data / "mails"))
         environment.setdefault("VITRINE_API_SIGNING_KEY_FILE", str(data / "keys" / "signing-key.pem"))
+        environment.setdefault("VITRINE_API_TOMBSTONE_FILE", str(data / "tombstones" / "deleted.jsonl"))
     if name in {"runner", "trainer"}:
         environment[f"VITRINE_{name.upper()}_STATE_DIR"] = str(data / name)
         environment[f"VITRINE_{name.upper()}_ENGINE"] = settings.engine
