@@ -294,6 +294,22 @@ SETTINGS = v.Settings(
         v.InviteRow(id="inv_1", created_at=ago(days=3), email="grace@example.org", used_by="grace"),
         v.InviteRow(id="inv_2", created_at=ago(hours=1), expires_at=NOW + timedelta(days=7)),
     ),
+    sessions=(
+        v.SessionRow(
+            id="session_1",
+            label="Firefox on Linux",
+            created_at=ago(days=2),
+            expires_at=NOW + timedelta(days=12),
+            current=True,
+        ),
+        v.SessionRow(id="session_2", label=LONG, created_at=ago(days=9), expires_at=NOW + timedelta(days=5)),
+    ),
+    works_on=(v.CollaborationRow(model="grace/parser", name="ada", created_at=ago(days=30)),),
+    quotas=(
+        v.QuotaRow(title="Storage", used="3.1 GB", limit="21.5 GB", share=14),
+        v.QuotaRow(title="Runs today", used="4,700", limit="5,000", share=94, near=True),
+    ),
+    roles=("chair",),
 )
 MODELS = v.Models(
     models=(

@@ -87,6 +87,10 @@ def test_every_template_has_a_sample() -> None:
         "fragments/history.html",
         "fragments/claims.html",
         "fragments/card_facts.html",
+        "fragments/settings_data.html",
+        "fragments/settings_login.html",
+        "fragments/settings_quotas.html",
+        "fragments/settings_works_on.html",
     }
     written = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html")}
     assert {name for name in written if not name.startswith("macros/")} == shown | parts
