@@ -166,7 +166,7 @@ async def run(folder: Path, models: int, runs: int) -> dict[str, Any]:
         settings.mongo.url = f"mongodb://127.0.0.1:{mongo.port}"
         serving, server, platform = await _serve(settings, api_settings)
         async with httpx.AsyncClient(base_url=api_settings.base_url, timeout=120) as client:
-            secret_ = await server.config.app.state.services.sessions.open(owner)  # type: ignore[union-attr]
+            secret_ = await server.config.app.state.services.sessions.open(owner)
             client.cookies.set("vitrine_session", secret_)
             lists = await measured(client, owner.name)
         await _end(serving, server)

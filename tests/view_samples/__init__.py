@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from view_samples.boards import BOARD_SAMPLES
 from view_samples.accounts import ACCOUNT_SAMPLES
+from view_samples.boards import BOARD_SAMPLES
 from view_samples.claims import (
     CHECK,
     CHECK_CANCELLED,
@@ -32,6 +32,7 @@ from view_samples.owner import (
     VERSION_ROWS,
 )
 from view_samples.receipts import RECEIPT_SAMPLES
+from view_samples.venues import VENUE_SAMPLES
 from view_samples.visitor import (
     ANONYMOUS,
     CANCELLED,
@@ -67,6 +68,7 @@ SAMPLES: dict[str, Sample] = {
     **ACCOUNT_SAMPLES,
     **NEWS_SAMPLES,
     **RECEIPT_SAMPLES,
+    **{name: sample for name, sample in VENUE_SAMPLES.items() if name != "review-saved"},
     "showcase": (SHOWCASE, ANONYMOUS),
     "showcase-done": (replace(SHOWCASE, run=DONE, history=HISTORY), ANONYMOUS),
     "showcase-every-field": (
@@ -115,7 +117,9 @@ SAMPLES: dict[str, Sample] = {
     ),
     "run-played": (v.RunPage(run=replace(DONE, outputs=PLAYED), model_title="Sounds"), ANONYMOUS),
     "run-streaming": (
-        v.RunPage(run=replace(RUNNING, token=TOKEN, show_logs=False, streams=True), model_title="Handwritten digits"),
+        v.RunPage(
+            run=replace(RUNNING, token=TOKEN, show_logs=False, streams=True), model_title="Handwritten digits"
+        ),
         ANONYMOUS,
     ),
     "compare": (COMPARISON, ANONYMOUS),
@@ -256,6 +260,7 @@ SAMPLES: dict[str, Sample] = {
 """Whole pages by name."""
 
 FRAGMENTS: dict[str, Sample] = {
+    "review-saved": VENUE_SAMPLES["review-saved"],
     "link-ended": (v.LinkEnded(end="revoked"), ANONYMOUS),
     "run-status": (v.RunStatus(run=DONE), ANONYMOUS),
     "run-status-queued": (v.RunStatus(run=QUEUED), ANONYMOUS),

@@ -32,6 +32,7 @@ class NoBus:
     """Accounts send no messages; were one sent, its outbox entry would stay for the api's relay."""
 
     async def publish(self, envelope: Envelope[Any]) -> None:
+        """Refuse: nothing is sent from here."""
         raise Unavailable(f"no bus is connected here, {envelope.type} stays in the outbox")
 
 

@@ -17,7 +17,6 @@ from vitrine_api.login_limits import LoginLimits
 from vitrine_api.pages import GUEST_COOKIE
 from vitrine_api.passwords import Passwords
 from vitrine_common.clock import after
-from vitrine_common.documents import Mail
 from vitrine_common.errors import Denied, TooMany
 
 

@@ -90,7 +90,7 @@ async def test_command_line_and_page_go_on_with_the_next_builder(
     doomed = await desk.start()
     browser = await browser_of(api, author)
     folder = directory(tmp_path / "numpy", "numpy==2.4.6\n")
-    pushing = asyncio.create_task(command("push", str(folder), "--json"))
+    pushing: asyncio.Future[Any] = asyncio.ensure_future(command("push", str(folder), "--json"))
     build = await building(desk, at={"download", "unpack", "compile"})
     watching = asyncio.create_task(browser.get(f"/builds/{build.id}/events", timeout=120))
     doomed.kill()

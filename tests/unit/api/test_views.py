@@ -87,6 +87,7 @@ def test_every_template_has_a_sample() -> None:
         "fragments/history.html",
         "fragments/claims.html",
         "fragments/card_facts.html",
+        "fragments/environment.html",
         "fragments/settings_data.html",
         "fragments/settings_login.html",
         "fragments/settings_quotas.html",

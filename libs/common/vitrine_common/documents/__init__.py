@@ -25,6 +25,7 @@ from vitrine_common.documents.receipt import Receipt, SigningKey
 from vitrine_common.documents.run import Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
+from vitrine_common.documents.usage import AccountUse, BuildCharge
 from vitrine_common.documents.venue import (
     ChecklistItem,
     Venue,
@@ -33,7 +34,6 @@ from vitrine_common.documents.venue import (
     VenueReviewer,
     VenueSubmission,
 )
-from vitrine_common.documents.usage import AccountUse, BuildCharge
 from vitrine_common.documents.webhook import Webhook, WebhookDelivery
 
 COLLECTIONS: tuple[type[Document], ...] = (

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from vitrine_common.clock import utcnow
-from vitrine_common.documents.base import Document, Index, Leased
+from vitrine_common.documents.base import Index, Leased
 
 DeletionKind = Literal["account", "model", "version", "link", "dataset"]
 

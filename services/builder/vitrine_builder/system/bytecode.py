@@ -16,7 +16,7 @@ _SCRIPT = f"""
 [ -x /usr/bin/python3 ] || exit 0
 folders=$(for folder in "$@"; do [ -d "$folder" ] && echo "$folder"; done)
 find $folders /usr/share/python3 -name __pycache__ -prune -exec rm -rf '{{}}' +
-for folder in $folders; do printf '%s\\t%s\\t%s\\n' "$folder" "$folder" "$folder"; done |
+for folder in $folders; do printf '%s\\t%s\\t%s\\t%s\\n' "$folder" "$folder" "$folder" "$folder"; done |
   PYTHONHASHSEED=0 /usr/bin/python3 -P -s -S -B -W ignore {_WORKER} "$(nproc)" >/dev/null
 """
 
