@@ -142,6 +142,10 @@ async def test_a_collaborator_pushes_and_runs_and_does_nothing_else(api: Instanc
     assert (await helper.client.post("/api/v1/invites/accept", json=wish)).status_code == 200
     assert (await helper.client.post("/api/v1/invites/accept", json=wish)).status_code == 410
     assert (await helper.client.get(models)).status_code == 200
+    for who, offered in ((owner, True), (helper, False)):
+        page = await (await session_of(api, who)).get(f"/models/{owner.name}/joint")
+        assert (f"/models/{owner.name}/joint/collaborators" in page.text) is offered
+        assert ("/deletions/new?kind=model" in page.text) is offered
     run = await owner.client.post(f"/api/v1/versions/{owner.name}/joint/1/runs", json={"inputs": {}})
     assert (await helper.client.get(f"/api/v1/runs/{run.json()['id']}")).status_code == 404
     own = await helper.client.post(f"/api/v1/versions/{owner.name}/joint/1/runs", json={"inputs": {}})

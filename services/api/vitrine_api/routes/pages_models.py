@@ -82,6 +82,7 @@ async def model(owner: Text, name: Text, visit: Page, after: After = "") -> Resp
             ),
             links=link_rows(links, by_id, await services.link_use.of(links)),
             trials=tuple(trial_row(item) for item in trials if item.request.model == name),
+            owned=allows(who, Action.CHANGE, found),
         )
     )
 

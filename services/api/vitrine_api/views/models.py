@@ -80,6 +80,8 @@ class Model(View):
     runs: tuple[RunRow, ...] = ()
     links: tuple[LinkRow, ...] = ()
     trials: tuple[TrialRow, ...] = ()
+    owned: bool = True
+    """Whether the reader may invite collaborators and delete it."""
 
 
 @dataclass(frozen=True, kw_only=True)
