@@ -115,6 +115,18 @@ class DockerDaemon:
             self.process.kill()
             self.process.wait()
             self.process = None
+            self._end_containerd()
+
+    def _end_containerd(self) -> None:
+        """Wait until the daemon's containerd is gone, too: the next daemon would take it for a living one."""
+        note = self.directory / "exec/containerd/containerd.pid"
+        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            pid = int(note.read_text())
+            os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + START_SECONDS
+            while Path(f"/proc/{pid}/exe").exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        note.unlink(missing_ok=True)
 
     def import_base(self, archive: Path) -> None:
         """Make the base image from a root file system's archive, unless the daemon has it."""
