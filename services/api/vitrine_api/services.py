@@ -248,9 +248,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         datasets=datasets,
         checks=checks,
         attesting=Attesting(check_documents, receipts),
-        venues=wire_venues(
-            platform, settings, repository, models, runs, checks, links, texts, mail, notices
-        ),
+        venues=wire_venues(platform, settings, repository, models, runs, checks, links, texts, mail, notices),
         runs=runs,
         links=links,
         doors=doors,

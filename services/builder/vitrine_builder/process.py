@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -59,7 +58,7 @@ async def run_process(
         OSError: it cannot be started.
     """
     child = await asyncio.create_subprocess_exec(
-        *command,
+        *_limited(command, bounds.file_bytes),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -69,8 +68,6 @@ async def run_process(
         pass_fds=tuple(keep_open),
         limit=1 << 20,
     )
-    if bounds.file_bytes is not None:
-        _limit_files(child.pid, bounds.file_bytes)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     writing = asyncio.create_task(_write(child, stdin))
     try:
@@ -86,10 +83,15 @@ async def run_process(
     return Finished(returncode, stdout, "\n".join(tail))
 
 
-def _limit_files(pid: int, file_bytes: int) -> None:
-    # Set from outside: code between fork and exec of a process with threads may deadlock.
-    with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+def _limited(command: Sequence[str], file_bytes: int | None) -> Sequence[str]:
+    """Return `command` held to files of so many bytes.
+
+    By a program in front: code between fork and exec of a process with threads may deadlock, and from outside
+    a child can be limited no more once it has taken another user.
+    """
+    if file_bytes is None:
+        return command
+    return ["prlimit", f"--fsize={file_bytes}:{file_bytes}", "--", *command]
 
 
 async def _read(child: asyncio.subprocess.Process, on_output: Callable[[bytes], None]) -> bytes:
