@@ -213,6 +213,74 @@ USERS = v.Users(
     ),
     paging=v.Paging(older_url="/operator/users?after=1"),
 )
+USER = v.UserPage(
+    user=USERS.users[0],
+    operator=True,
+    given=("validator",),
+    is_self=True,
+    fields=(
+        v.QuotaField(
+            name="max_storage_bytes", title="Storage", hint="such as 20Gi or 500M", value="", of_all="20Gi"
+        ),
+        v.QuotaField(
+            name="max_runs_per_day", title="Runs a day", hint="a whole number", value="900", of_all="5000"
+        ),
+        v.QuotaField(
+            name="max_build_seconds_per_day",
+            title="Build minutes a day",
+            hint="a whole number",
+            value="",
+            of_all="240",
+        ),
+    ),
+)
+DATASETS = v.Datasets(
+    rows=(
+        v.DatasetRow(
+            owner="ada",
+            name="digits-test",
+            number=3,
+            digest=f"sha256:{'5d' * 32}",
+            files=360,
+            size=1_240_000,
+            created_at=ago(hours=3),
+            private=True,
+        ),
+        v.DatasetRow(
+            owner="ada",
+            name=LONG[:64],
+            number=12,
+            digest=f"sha256:{'7a' * 32}",
+            files=1,
+            size=88,
+            created_at=ago(days=40),
+        ),
+    ),
+    paging=v.Paging(older_url="/datasets?after=1"),
+)
+DATASET = v.DatasetPage(
+    row=DATASETS.rows[0],
+    files=(
+        v.FileRow(path="images/0001.png", size=412, digest=f"sha256:{'1b' * 32}"),
+        v.FileRow(path=f"{LONG}/labels.csv", size=1_100_000, digest=f"sha256:{'2c' * 32}"),
+    ),
+)
+BOARD_SAMPLES |= {
+    "user": (USER, replace(OWNER, path="/operator/users/ada")),
+    "user-refused": (
+        replace(
+            USER,
+            problems=(
+                v.FieldProblem(field="", message="you cannot take the operator's role from yourself"),
+                v.FieldProblem(field="max_runs_per_day", message="`many` is no whole number from 0 on"),
+            ),
+        ),
+        replace(OWNER, path="/operator/users/ada"),
+    ),
+    "datasets": (DATASETS, replace(OWNER, path="/datasets")),
+    "datasets-empty": (v.Datasets(rows=()), replace(OWNER, path="/datasets")),
+    "dataset": (DATASET, replace(OWNER, path="/datasets/ada/digits-test/3")),
+}
 AUDIT = v.Audit(
     entries=(
         v.AuditRow(

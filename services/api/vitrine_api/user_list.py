@@ -15,6 +15,7 @@ from vitrine_api.policy import Action, Member, require
 from vitrine_api.quotas import Quotas, QuotaUse
 from vitrine_api.repository import Accounts, Page, page_of
 from vitrine_common.documents import User
+from vitrine_common.errors import NotFound
 
 _MAILS = 50
 
@@ -40,6 +41,14 @@ class UserList:
         page = await page_of(self._accounts.users, {}, limit, after)
         quotas = await asyncio.gather(*(self._quotas.of(user.id) for user in page.items))
         return Page([ListedUser(*pair) for pair in zip(page.items, quotas, strict=True)], page.next)
+
+    async def one(self, member: Member, name: str) -> ListedUser:
+        """Return the account of that name. Raises NotFound."""
+        require(member, Action.OPERATE, None)
+        user = await self._accounts.user_by_login(name)
+        if user is None:
+            raise NotFound(f"there is no account {name}")
+        return ListedUser(user, await self._quotas.of(user.id))
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,53 @@ async def test_pages_show_users_and_mails(api: Instance) -> None:
         await asyncio.sleep(0.05)
 
 
+async def test_roles_are_given_and_taken_by_a_form(api: Instance) -> None:
+    someone = await api.account()
+    browser = await log_in(api, api.operator)
+    url = f"/operator/users/{someone.name}"
+    assert url in (await browser.get("/operator/users")).text
+    fields = {"csrf_token": token_in((await browser.get(url)).text)}
+    saved = await browser.post(f"{url}/roles", data={**fields, "role": ["chair", "operator"]})
+    assert (saved.url.path, "The roles are saved." in saved.text) == (url, True)
+    who = (await someone.client.get("/api/v1/whoami")).json()
+    assert (who["roles"], who["operator"]) == (["chair"], True)
+    await browser.post(f"{url}/roles", data=fields)
+    who = (await someone.client.get("/api/v1/whoami")).json()
+    assert (who["roles"], who["operator"]) == ([], False)
+    logged = {action for action in await actions(api, someone.id) if action.startswith("role.")}
+    assert logged == {
+        f"role.{what}:{role}" for what in ("granted", "revoked") for role in ("chair", "operator")
+    }
+    refused = await browser.post(f"/operator/users/{api.operator.name}/roles", data=fields)
+    assert refused.status_code == 409
+    assert "let another operator do it" in refused.text
+    assert (await browser.get("/operator/users/nobody-at-all")).status_code == 404
+
+
+async def test_quotas_are_set_by_a_form_in_units_that_people_write(api: Instance) -> None:
+    someone = await api.account()
+    browser = await log_in(api, api.operator)
+    url = f"/operator/users/{someone.name}"
+    fields = {"csrf_token": token_in((await browser.get(url)).text)}
+    wish = {"max_storage_bytes": "2Gi", "max_runs_per_day": "7", "max_build_seconds_per_day": "30"}
+    await browser.post(f"{url}/quotas", data={**fields, **wish})
+
+    async def limits() -> list[int]:
+        return [one["limit"] for one in (await someone.client.get("/api/v1/whoami")).json()["quotas"]]
+
+    assert await limits() == [2 << 30, 7, 1800]
+    page = (await browser.get(url)).text
+    for written in wish.values():
+        assert f'value="{written}"' in page, "what was saved is shown as it was written"
+    for name, wrong in (("max_runs_per_day", "-1"), ("max_storage_bytes", "much")):
+        refused = await browser.post(f"{url}/quotas", data={**fields, **wish, name: wrong})
+        assert refused.status_code == 422
+        assert f'id="{name}-error"' in refused.text
+    await browser.post(f"{url}/quotas", data={**fields, "max_storage_bytes": "0"})
+    everybody = api.services.settings
+    assert await limits() == [0, everybody.max_runs_per_day, everybody.max_build_seconds_per_day]
+
+
 async def test_owners_read_and_download_their_own_log(api: Instance) -> None:
     owner, other = await api.account(), await api.account()
     version = await api.ready(owner)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vitrine_api import formats, views
 from vitrine_api.dead_letters import DeadLetter
 from vitrine_api.instance import InstanceHealth, ProcessReport, Queue, SettingInEffect, StorageUse
 from vitrine_api.quotas import NEAR_PERCENT, QuotaUse
+from vitrine_api.settings import ApiSettings
 from vitrine_api.user_list import FolderMail, ListedUser
-from vitrine_common.documents import AuditEntry
+from vitrine_common.documents import AuditEntry, User
 
 _SERVERS = {"nats": "NATS", "mongo": "MongoDB", "s3": "S3"}
 _ISOLATION = {
@@ -160,3 +161,35 @@ def _audit_row(entry: AuditEntry, names: Mapping[str, str], *, linked: bool) -> 
         subject=entry.subject,
         url=page.format(entry.subject) if page else "",
     )
+
+
+def quota_fields(user: User, settings: ApiSettings) -> tuple[views.QuotaField, ...]:
+    """Return the quotas of one account as fields of a form; empty ones are those of the instance."""
+
+    def field(name: str, title: str, hint: str, write: Callable[[int], str]) -> views.QuotaField:
+        own: int | None = getattr(user, name)
+        return views.QuotaField(
+            name=name,
+            title=title,
+            hint=hint,
+            value="" if own is None else write(own),
+            of_all=write(getattr(settings, name)),
+        )
+
+    return (
+        field("max_storage_bytes", "Storage", "such as 20Gi or 500M", plain_size),
+        field("max_runs_per_day", "Runs a day", "a whole number", str),
+        field("max_build_seconds_per_day", "Build minutes a day", "a whole number", _minutes),
+    )
+
+
+def plain_size(count: int) -> str:
+    """Return bytes as `parse_size` reads them back, to the byte."""
+    for unit, length in (("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if count and count % length == 0:
+            return f"{count // length}{unit}"
+    return str(count)
+
+
+def _minutes(seconds: int) -> str:
+    return str(-(-seconds // 60))

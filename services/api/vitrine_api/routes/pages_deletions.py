@@ -16,6 +16,14 @@ from vitrine_common.errors import Conflict, Invalid
 
 router = APIRouter(include_in_schema=False)
 
+_AFTER = {
+    "account": "/login",
+    "model": "/models",
+    "version": "/models",
+    "dataset": "/datasets",
+    "link": "/links",
+}
+
 
 @router.get("/settings/export")
 async def export(visit: Page) -> Response:
@@ -56,7 +64,7 @@ async def delete(visit: Page, request: Request) -> Response:
         problems = field_problems(error.problems) or (views.FieldProblem(field="", message=error.message),)
         view = views.ConfirmDeletion(kind=kind, reference=reference, problems=problems)
         return visit.page(view, error.status)
-    response = see("/login" if kind == "account" else "/")
+    response = see(_AFTER[kind])
     if kind == "account":
         response.delete_cookie(SESSION_COOKIE, path="/")
     return response

@@ -134,6 +134,7 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
             monitor=monitor_summary(summary) if summary.runs else None,
             runs=tuple(run_row(item, found, reader_of(visit, item)) for item in runs),
             links=link_rows(links, {found.id: found}, await services.link_use.of(links)),
+            owned=allows(who, Action.CHANGE, found),
         )
     )
 

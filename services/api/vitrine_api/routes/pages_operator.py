@@ -12,13 +12,12 @@ from vitrine_api import views
 from vitrine_api.mail import FolderMailer
 from vitrine_api.pages import Page, see
 from vitrine_api.policy import Action, require
-from vitrine_api.presenters.operator import letter_row, mail_row, operator_view, user_row
+from vitrine_api.presenters.operator import letter_row, mail_row, operator_view
 from vitrine_api.routes.operator import Number
 
 router = APIRouter(prefix="/operator", include_in_schema=False)
 
 _LETTERS = 30
-_USERS = 20
 After = Annotated[str, Query(max_length=40)]
 
 
@@ -74,14 +73,6 @@ async def drop(number: Number, visit: Page, request: Request) -> Response:
         visit.check_form(form)
     await visit.services.dead_letters.drop(who, number)
     return see("/operator/dead-letters")
-
-
-@router.get("/users")
-async def users(visit: Page, after: After = "") -> Response:
-    """List the accounts."""
-    page = await visit.services.user_list.page(visit.member, _USERS, after or None)
-    rows = tuple(user_row(one) for one in page.items)
-    return visit.page(views.Users(users=rows, paging=_paging("/operator/users", after, page.next)))
 
 
 @router.get("/mails")

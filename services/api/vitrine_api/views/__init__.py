@@ -39,6 +39,7 @@ from vitrine_api.views.claims import (
     RepeatRow,
 )
 from vitrine_api.views.dashboard import AttentionRow, Dashboard, DayBar, RunChart
+from vitrine_api.views.datasets import DatasetPage, DatasetRow, Datasets
 from vitrine_api.views.diff import Diff, DiffFile, DiffLine, DiffValue
 from vitrine_api.views.environments import EnvironmentSummary, LayerRow, Package
 from vitrine_api.views.errors import ErrorNotice, ErrorPage
@@ -79,9 +80,11 @@ from vitrine_api.views.operator import (
     Operator,
     ProcessRow,
     QueueRow,
+    QuotaField,
     ServerRow,
     SettingRow,
     UseRow,
+    UserPage,
     UserRow,
     Users,
 )
@@ -158,6 +161,9 @@ __all__ = [
     "ConfirmDeletion",
     "ConfirmEmail",
     "Dashboard",
+    "DatasetPage",
+    "DatasetRow",
+    "Datasets",
     "DayBar",
     "DeadLetterRow",
     "DeadLetters",
@@ -222,6 +228,7 @@ __all__ = [
     "ProcessRow",
     "PublicModel",
     "QueueRow",
+    "QuotaField",
     "QuotaRow",
     "RepeatRow",
     "RequestContext",
@@ -253,6 +260,7 @@ __all__ = [
     "Trials",
     "UseBucket",
     "UseRow",
+    "UserPage",
     "UserRow",
     "Users",
     "ValueExample",

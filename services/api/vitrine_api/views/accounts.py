@@ -161,6 +161,21 @@ class ConfirmDeletion(View):
     reference: str
     problems: tuple[FieldProblem, ...] = ()
 
+    @property
+    def back_url(self) -> str:
+        """Where it is looked at."""
+        name, _, version = self.reference.partition("@")
+        match self.kind:
+            case "account":
+                return "/settings"
+            case "model":
+                return f"/models/{name}"
+            case "version":
+                return f"/models/{name}/versions/{version}"
+            case "dataset":
+                return f"/datasets/{name}/latest"
+        return f"/links/{name}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Collaborators(View):

@@ -178,6 +178,8 @@ class Version(View):
     claims: ClaimsTable | None = None
     runs: tuple[RunRow, ...] = ()
     links: tuple[LinkRow, ...] = ()
+    owned: bool = True
+    """Whether the reader may delete it."""
 
     @property
     def reference(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from vitrine_api.views.page import Fact, Paging, View
+from vitrine_api.views.page import Fact, FieldProblem, Paging, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +128,33 @@ class Users(View):
 
     users: tuple[UserRow, ...]
     paging: Paging = field(default_factory=Paging)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaField:
+    """One quota in the form of an account; `value` is empty where the instance's counts."""
+
+    name: str
+    title: str
+    hint: str
+    value: str
+    of_all: str
+    """The instance's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserPage(View):
+    """`/operator/users/NAME`: fields `role` repeated; and one for each quota."""
+
+    template: ClassVar[str] = "user.html"
+
+    user: UserRow
+    operator: bool = False
+    given: tuple[str, ...] = ()
+    """Roles beside that of an operator."""
+    fields: tuple[QuotaField, ...] = ()
+    is_self: bool = False
+    problems: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
