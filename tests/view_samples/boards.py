@@ -220,15 +220,15 @@ USER = v.UserPage(
     is_self=True,
     fields=(
         v.QuotaField(
-            name="max_storage_bytes", title="Storage", hint="such as 20Gi or 500M", value="", of_all="20Gi"
+            name="max_storage_bytes", title="Storage", hint="Such as 20Gi or 500M", value="", of_all="20Gi"
         ),
         v.QuotaField(
-            name="max_runs_per_day", title="Runs a day", hint="a whole number", value="900", of_all="5000"
+            name="max_runs_per_day", title="Runs a day", hint="A whole number", value="900", of_all="5000"
         ),
         v.QuotaField(
             name="max_build_seconds_per_day",
             title="Build minutes a day",
-            hint="a whole number",
+            hint="A whole number",
             value="",
             of_all="240",
         ),

@@ -177,9 +177,9 @@ def quota_fields(user: User, settings: ApiSettings) -> tuple[views.QuotaField, .
         )
 
     return (
-        field("max_storage_bytes", "Storage", "such as 20Gi or 500M", plain_size),
-        field("max_runs_per_day", "Runs a day", "a whole number", str),
-        field("max_build_seconds_per_day", "Build minutes a day", "a whole number", _minutes),
+        field("max_storage_bytes", "Storage", "Such as 20Gi or 500M", plain_size),
+        field("max_runs_per_day", "Runs a day", "A whole number", str),
+        field("max_build_seconds_per_day", "Build minutes a day", "A whole number", _minutes),
     )
 
 
