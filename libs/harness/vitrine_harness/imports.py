@@ -1,0 +1,69 @@
+"""Which modules of the environment a program imported, and which files hide such modules."""
+
+from __future__ import annotations
+
+import _imp
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST = 200
+LONGEST = 100
+_SUFFIXES = (".py", ".pyc", ".so")
+_AT_START = {"sitecustomize", "usercustomize", "site", "encodings"}
+
+
+def newly_imported(before: frozenset[str]) -> list[str]:
+    """Return top-level modules, not in `before`, that came from the environment's packages.
+
+    They are what a future interpreter may import ahead. At most `MOST`, in order of import; names are
+    identifiers of at most `LONGEST` characters, whatever the program did to `sys.modules`.
+    """
+    found: list[str] = []
+    for name, module in list(sys.modules.items()):
+        if len(found) == MOST:
+            break
+        if name in before or not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST:
+            continue
+        if _is_package_of_environment(getattr(module, "__file__", None)):
+            found.append(name)
+    return found
+
+
+def _is_package_of_environment(file: object) -> bool:
+    if not isinstance(file, str) or not file.startswith(sys.prefix + os.sep):
+        return False
+    return f"{os.sep}site-packages{os.sep}" in file
+
+
+def is_shadowing(directory: str, loaded: Iterable[str]) -> bool:
+    """Whether a module in `directory` would be imported where an equally named one is in memory.
+
+    Modules that are built in or frozen, or that the interpreter itself imports at its start, come first
+    in any case.
+    """
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return False
+    names = {name for name in loaded if name not in sys.builtin_module_names and not _imp.is_frozen(name)}
+    for entry in entries:
+        stem = entry.name.split(".", 1)[0]
+        if stem not in names:
+            continue
+        if entry.name.endswith(_SUFFIXES) or _is_package(entry.path):
+            return True
+    return False
+
+
+def customizes_start(directory: str) -> bool:
+    """Whether `directory`, on the path from the start, holds what the start itself would import."""
+    return is_shadowing(directory, _AT_START)
+
+
+def _is_package(path: str) -> bool:
+    # A directory without it is a namespace package: it gives way to a regular one further down the path.
+    return any(os.path.exists(os.path.join(path, f"__init__{suffix}")) for suffix in (".py", ".pyc"))
