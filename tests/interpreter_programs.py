@@ -381,28 +381,3 @@ program(
     print(inspect.getsource(f), inspect.getfile(f), inspect.getmodule(f), inspect.getsource(sys.modules["__main__"])[:20])
 """,
 )
-program(
-    "doctest and unittest",
-    '''
-    import unittest, doctest
-    def f():
-        """
-        >>> f()
-        1
-        """
-        return 1
-    class T(unittest.TestCase):
-        def test(self): self.assertEqual(doctest.testmod().failed, 0)
-    print(unittest.TextTestRunner(stream=open("result", "w")).run(unittest.defaultTestLoader.loadTestsFromName("__main__")))
-''',
-)
-program(
-    "typing",
-    """
-    import typing, sys
-    class N(typing.NamedTuple):
-        a: "typing.Optional[Later]"
-    class Later: pass
-    print(typing.get_type_hints(N), N.__module__)
-""",
-)

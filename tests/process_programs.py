@@ -4,6 +4,31 @@ from __future__ import annotations
 
 from interpreter_programs import program
 
+program(
+    "doctest and unittest",
+    '''
+    import unittest, doctest
+    def f():
+        """
+        >>> f()
+        1
+        """
+        return 1
+    class T(unittest.TestCase):
+        def test(self): self.assertEqual(doctest.testmod().failed, 0)
+    print(unittest.TextTestRunner(stream=open("result", "w")).run(unittest.defaultTestLoader.loadTestsFromName("__main__")))
+''',
+)
+program(
+    "typing",
+    """
+    import typing, sys
+    class N(typing.NamedTuple):
+        a: "typing.Optional[Later]"
+    class Later: pass
+    print(typing.get_type_hints(N), N.__module__)
+""",
+)
 for method in ("fork", "spawn", "forkserver"):
     program(f"multiprocessing {method}", f"""
         import multiprocessing as mp, os, sys
