@@ -2,6 +2,7 @@
 
 from vitrine_engine.choosing import BASE_IMAGE, EngineName, open_engine
 from vitrine_engine.events import (
+    Answer,
     CheckpointFile,
     Finished,
     Log,
@@ -18,6 +19,7 @@ from vitrine_engine.events import (
 )
 from vitrine_engine.protocol import (
     Bind,
+    CallError,
     Engine,
     EngineError,
     InputFile,
@@ -40,7 +42,9 @@ from vitrine_engine.protocol import (
 
 __all__ = [
     "BASE_IMAGE",
+    "Answer",
     "Bind",
+    "CallError",
     "CheckpointFile",
     "Engine",
     "EngineError",

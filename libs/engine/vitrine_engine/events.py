@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A dense array: C order, little endian."""
+    """A dense array: C order, little endian. Of type `object` it holds texts: each after its length (`<I`)."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -107,6 +107,14 @@ class OutputTensor:
 
     name: str
     tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a call with tensors gave: tensors by name, and how long the model itself computed."""
+
+    tensors: Mapping[str, Tensor]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from vitrine_engine.events import Reason, RunEvent, Tensor
+from vitrine_engine.events import Answer, Reason, RunEvent, Tensor
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -34,6 +34,14 @@ class StartError(EngineError):
 
 class LoadError(EngineError):
     """A model could not be loaded; `reason` says whose fault it is, the message why."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CallError(EngineError):
+    """A call with tensors was not answered; `reason` says whose fault it is, the message why."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -240,6 +248,10 @@ class Sandbox(Protocol):
     def alive(self) -> bool:
         """Whether the sandbox can still take runs."""
 
+    @property
+    def loaded(self) -> Loaded | None:
+        """What `load` found; None before."""
+
     async def load(self, model: Model) -> Loaded:
         """Make the model ready; once per sandbox.
 
@@ -253,6 +265,17 @@ class Sandbox(Protocol):
         (before the first event). Runs beyond `SandboxSpec.max_runs` wait for their turn; waiting
         counts in `Timings`, not against `wall_seconds`. Closing the iterator early cancels the run.
         After a run, whatever its outcome, `alive` says whether the sandbox can be used again.
+        """
+
+    async def call(self, tensors: Mapping[str, Tensor], outputs: Sequence[str] = ()) -> Answer:
+        """Call a loaded model with tensors by graph input name; without `outputs`, all of them come back.
+
+        The short way, for calls of milliseconds: one message there and one back. Calls are computed one
+        after the other, and one that is sent before the last was answered begins without a pause. Each has
+        the sandbox's `wall_seconds` from when it is its turn; one that takes longer ends the sandbox.
+
+        Raises `CallError` (an input does not fit, the model failed, its limits were reached), `ValueError`
+        for a model that takes no tensors, `SandboxGoneError`.
         """
 
     async def cancel(self, run_id: str) -> None:

@@ -7,12 +7,13 @@ import contextlib
 import json
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
 from vitrine_engine import checks, loading
+from vitrine_engine.calls import Calls
 from vitrine_engine.channel import Channel
-from vitrine_engine.events import Reason, RunEvent
+from vitrine_engine.events import Answer, Reason, RunEvent, Tensor
 from vitrine_engine.protocol import (
     Loaded,
     LoadError,
@@ -40,6 +41,8 @@ class Serving(ABC):
         self._spool = spool
         self._loop = asyncio.get_running_loop()
         self._loaded = False
+        self.loaded: Loaded | None = None
+        self._calls: Calls | None = None
         self._slots = asyncio.Semaphore(spec.max_runs)
         self._runs: dict[str, Run] = {}
 
@@ -78,7 +81,8 @@ class Serving(ABC):
         self._loaded = True
         if not isinstance(model, OnnxModel):
             await self._serve_scripts()
-            return Loaded(kind="script", milliseconds=0.0)
+            self.loaded = Loaded(kind="script", milliseconds=0.0)
+            return self.loaded
         self.is_script = False
         self._slots = asyncio.Semaphore(1)
         self._output_names = tuple(str(item["name"]) for item in model.outputs)
@@ -86,7 +90,9 @@ class Serving(ABC):
         kills = host.meter.out_of_memory_kills()
         try:
             async with asyncio.timeout(self.limits.wall_seconds):
-                return await _load(host, model)
+                self.loaded = await _load(host, model)
+            self._calls = Calls(self._place, self._slots, self.limits)
+            return self.loaded
         except LoadError:
             await self.stop()
             raise
@@ -127,6 +133,17 @@ class Serving(ABC):
         finally:
             self._runs.pop(request.id, None)
 
+    async def call(self, tensors: Mapping[str, Tensor], outputs: Sequence[str] = ()) -> Answer:
+        """Call a loaded model; see `Sandbox.call`."""
+        if self._calls is None:
+            raise ValueError(f"sandbox {self.id} has no model that takes tensors")
+        if not self.alive:
+            raise SandboxGoneError(f"sandbox {self.id} has ended; start another one")
+        try:
+            return await self._calls.call(tensors, outputs)
+        except StartError as error:
+            raise SandboxGoneError(str(error)) from error
+
     async def _placed(self, run: Run) -> AsyncGenerator[RunEvent, None]:
         if not self.alive:
             reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
@@ -148,6 +165,10 @@ class Serving(ABC):
         if not self._slots.locked():
             await self._slots.acquire()
             return True
+        with self._calls.giving_way() if self._calls is not None else contextlib.nullcontext():
+            return await self._wait_for_slot(run)
+
+    async def _wait_for_slot(self, run: Run) -> bool:
         slot = self._loop.create_task(self._slots.acquire())
         cancelled = self._loop.create_task(run.wait_cancelled())
         try:

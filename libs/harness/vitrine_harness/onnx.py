@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vitrine_harness import images, results, tensors
+from vitrine_harness import calls, images, results, tensors
 from vitrine_harness.frames import CHUNK, Channel
 from vitrine_harness.workspace import BUNDLE
 
@@ -58,9 +58,13 @@ class OnnxServer:
         self.outputs = [tensors.signature(node) for node in self.session.get_outputs()]
 
     def serve(self, channel: Channel) -> None:
-        """Do one run."""
+        """Do one run, or answer calls with tensors until their stream ends."""
+        first = channel.receive()
+        if first is not None and first[0]["do"] == "calls":
+            calls.serve(channel, self.inputs, self.outputs, self._compute)
+            return
         try:
-            request, files, raw = _receive(channel)
+            request, files, raw = _receive(channel, first)
             feeds = self._feeds(request, files, raw)
             channel.send({"is": "started", "work": "none"})
             found = dict(zip([item["name"] for item in self.outputs], self._run(feeds), strict=True))
@@ -78,9 +82,15 @@ class OnnxServer:
             return raw
         return tensors.feeds(self.input_specs, self.inputs, request["values"], files)
 
-    def _run(self, feeds: dict[str, Any]) -> list[Any]:
+    def _compute(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
         try:
-            found: list[Any] = self.session.run(None, feeds)
+            return self._run(feeds, names)
+        except _RunError as error:
+            raise calls.RefusedError("user_error", str(error)) from error
+
+    def _run(self, feeds: dict[str, Any], names: list[str] | None = None) -> list[Any]:
+        try:
+            found: list[Any] = self.session.run(names, feeds)
         except MemoryError as error:
             raise _RunError("the model ran out of memory") from error
         except Exception as error:
@@ -140,11 +150,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:1000]
 
 
-def _receive(channel: Channel) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Any]]:
+def _receive(
+    channel: Channel, frame: tuple[dict[str, Any], bytes] | None
+) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Any]]:
+    """Return what a run was given, whose first frame has been read."""
     request: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     raw: dict[str, Any] = {}
-    while (frame := channel.receive()) is not None:
+    while frame is not None:
         header, _ = frame
         if header["do"] == "go":
             return request, files, raw
@@ -154,6 +167,7 @@ def _receive(channel: Channel) -> tuple[dict[str, Any], dict[str, bytes], dict[s
             files[header["name"]] = _content(channel, header["size"])
         elif header["do"] == "tensor":
             raw[header["name"]] = tensors.raw(header, _content(channel, header["size"]))
+        frame = channel.receive()
     raise tensors.InputError("the engine has gone")
 
 
