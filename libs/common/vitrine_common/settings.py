@@ -53,6 +53,11 @@ class PlatformSettings(BaseSettings):
         default=Path("/var/lib/vitrine/environments"),
         description="Host folder where the builder puts environments; runner and trainer read it.",
     )
+    shared_dir: Path | None = Field(
+        default=None,
+        description="Folder that api and runners on one machine share, best in memory (`/dev/shm`): tensors "
+        "over 768 KiB pass through it instead of through S3.",
+    )
     ready_fd: int | None = Field(default=None, description="Descriptor that gets one line once ready.")
 
 

@@ -258,7 +258,7 @@ class _Stream(asyncio.Protocol):
             if future.done():
                 continue
             # Those behind the one that failed did nothing wrong: whoever asked may ask again.
-            known = error if culprit else CallError(Reason.PLATFORM_ERROR, "an earlier call ended the sandbox")
+            known = error if culprit else CallError(Reason.PLATFORM_ERROR, "an earlier call ended it")
             future.set_exception(known)
             culprit = False
 

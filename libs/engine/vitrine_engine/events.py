@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A dense array: C order, little endian. Of type `object` it holds texts: each after its length (`<I`)."""
+    """A dense array: C order, little endian. One of `object` holds texts, each after its length (`<I`)."""
 
     dtype: str
     shape: tuple[int, ...]

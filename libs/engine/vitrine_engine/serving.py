@@ -91,8 +91,6 @@ class Serving(ABC):
         try:
             async with asyncio.timeout(self.limits.wall_seconds):
                 self.loaded = await _load(host, model)
-            self._calls = Calls(self._place, self._slots, self.limits)
-            return self.loaded
         except LoadError:
             await self.stop()
             raise
@@ -110,6 +108,8 @@ class Serving(ABC):
             if out_of_memory:
                 raise LoadError(Reason.OUT_OF_MEMORY, "the model does not fit into its memory") from error
             raise LoadError(Reason.PLATFORM_ERROR, "the sandbox ended while the model was loaded") from error
+        self._calls = Calls(self._place, self._slots, self.limits)
+        return self.loaded
 
     async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
         """Run once and report; see `Sandbox.run`."""

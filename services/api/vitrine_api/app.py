@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from vitrine_api.assets import Assets
 from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
+from vitrine_api.inference.endpoint import OpenInference
+from vitrine_api.inference.handlers import make_router as make_inference_router
 from vitrine_api.interface import Application
 from vitrine_api.middleware import BodyLimit, Identity, OwnAddress, SecureHeaders, Shield
 from vitrine_api.notifications.handlers import make_router as make_notifications_router
@@ -139,6 +141,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     platform.bus.broker.include_router(make_receipts_router(services.receipts))
     platform.bus.broker.include_router(make_claims_router(services.attesting))
     platform.bus.broker.include_router(make_notifications_router(services.facts))
+    platform.bus.broker.include_router(make_inference_router(services.inference.admissions))
     app = routed(_lifespan(services))
     app.state.services = services
     for kind in (VitrineError, HTTPException, RequestValidationError):
@@ -148,6 +151,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     app.add_middleware(SecureHeaders, https=settings.secure_cookies)
     app.add_middleware(Identity)
     app.add_middleware(OwnAddress, public_url=settings.public_url)
+    app.add_middleware(OpenInference, services=services)
     return app
 
 
@@ -179,8 +183,10 @@ def _lifespan(services: Services) -> Lifespan:
         try:
             await platform.start()
             await services.hub.open(platform.bus.client)
+            await services.inference.calling.open(platform.bus.client)
             await services.receipts.signer.open()
             await broker.start()
+            platform.background(services.inference.calling.watch_forever(), "calls")
             platform.background(services.sweep_forever(), "sweep")
             if services.receipts.signer.enabled:
                 platform.background(services.receipts_due.forever(), "receipts")
@@ -194,6 +200,7 @@ def _lifespan(services: Services) -> Lifespan:
             yield
         finally:
             services.hub.close()
+            services.inference.calling.close()
             await platform.stop()
             await broker.stop()
 
@@ -227,6 +234,7 @@ def make_server(platform: Platform, settings: ApiSettings) -> Server:
         host=settings.host,
         port=settings.port,
         http="httptools",
+        loop="uvloop",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from vitrine_common.documents import (
@@ -55,6 +56,8 @@ class Member:
     session: str | None = None
     collaborates: frozenset[str] = frozenset()
     """Ids of the models of others that the account works on."""
+    ends_at: datetime | None = None
+    """When the token ends by the clock."""
 
     @property
     def id(self) -> str:

@@ -94,7 +94,7 @@ class Runs:
         if link_state(visitor.link) == "used_up":
             raise TooMany("this link's runs are used up; ask its owner for another")
         check_size(visitor.link, raw)
-        _check_ready_for_visitors(version)
+        check_ready_for_visitors(version)
         raw = blindness.with_example_paths(visitor.link, version, raw)
         request = await self._request(version, raw, None)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
@@ -264,7 +264,7 @@ async def take_run(quota: Quota, quotas: Quotas, link: ShareLink) -> ShareLink:
     return taken
 
 
-def _check_ready_for_visitors(version: Version) -> None:
+def check_ready_for_visitors(version: Version) -> None:
     """Like `check_ready`, in words that name neither the version nor its owner. Raises Conflict."""
     try:
         check_ready(version)

@@ -26,6 +26,8 @@ from vitrine_api.diff import Diffs
 from vitrine_api.environments import Environments
 from vitrine_api.grants import Grants
 from vitrine_api.health import Health
+from vitrine_api.inference.service import Inference
+from vitrine_api.inference.wiring import wire_inference
 from vitrine_api.instance import Instance
 from vitrine_api.invites import Invites
 from vitrine_api.link_doors import Doors
@@ -92,6 +94,7 @@ class Services:
     diffs: Diffs
     versions: Versions
     runs: Runs
+    inference: Inference
     links: Links
     doors: Doors
     blind_texts: BlindTexts
@@ -198,6 +201,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         RateLimit("unknown links", settings.link_guess_rate),
         hub,
     )
+    tokens = Tokens(repository.accounts)
     checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings, quotas)
     deletions, erasure = Deletions(platform.database), Erasure(platform.database)
     collecting = Collecting(Doomed(platform.database), blobs, settings.deletion_grace_seconds)
@@ -238,7 +242,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         collecting=collecting,
         roles=Roles(repository.accounts),
         sessions=Sessions(repository.accounts, settings.session_seconds),
-        tokens=Tokens(repository.accounts),
+        tokens=tokens,
         invites=Invites(repository.accounts, collaborators, mail, settings.base_url),
         uploads=uploads,
         models=models,
@@ -250,6 +254,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         attesting=Attesting(check_documents, receipts),
         venues=wire_venues(platform, settings, repository, models, runs, checks, links, texts, mail, notices),
         runs=runs,
+        inference=wire_inference(platform, settings, repository, tokens, models, links, quotas),
         links=links,
         doors=doors,
         blind_texts=texts,

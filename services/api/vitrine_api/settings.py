@@ -97,6 +97,9 @@ class ApiSettings(BaseSettings):
     session_seconds: int = Field(default=14 * DAY, description="Life of a web login.")
     token_seconds: int = Field(default=365 * DAY, description="Life of a token made by a login.")
     run_wait_seconds: int = Field(default=3600, description="How long a run may wait to be begun.")
+    call_wait_seconds: float = Field(
+        default=60.0, gt=0, description="How long a synchronous call may wait to be begun; then it gets 503."
+    )
     prefer_wait_seconds: float = Field(default=60.0, description="Longest `Prefer: wait=`.")
     recheck_seconds: float = Field(default=3.0, gt=0, description="Pause between looks at the database.")
 
@@ -113,6 +116,11 @@ class ApiSettings(BaseSettings):
         description="Passcodes and codes tried or asked for per minute and address, and link.",
     )
     run_rate: int = Field(default=240, ge=1, description="Runs per minute and account, or link and address.")
+    call_rate: int = Field(
+        default=60_000,
+        ge=1,
+        description="Synchronous calls per minute and account, or link and address.",
+    )
 
     @property
     def base_url(self) -> str:

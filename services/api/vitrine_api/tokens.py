@@ -61,7 +61,13 @@ class Tokens:
             await self._accounts.token_used(token)
         works_on = await self._accounts.collaborations(user.id)
         models = frozenset(item.model_id for item in works_on)
-        return Member(user, frozenset(token.scopes), token_id=token.id, collaborates=models)
+        return Member(
+            user,
+            frozenset(token.scopes),
+            token_id=token.id,
+            collaborates=models,
+            ends_at=token.expires_at,
+        )
 
     async def page(self, member: Member, limit: int, after: str | None) -> Page[ApiToken]:
         """Return the member's tokens."""

@@ -13,11 +13,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from vitrine_common.freight import Carriage
 from vitrine_common.leases import reap_forever
 from vitrine_common.service import Platform, needed, run_service
 from vitrine_common.shelf import Shelf
 from vitrine_engine import Engine, Isolation, StartError, open_engine
 from vitrine_runner.bundles import Bundles, Datasets
+from vitrine_runner.calling import Calling
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.claims_execution import ClaimDesk
@@ -27,7 +29,7 @@ from vitrine_runner.erasing import Eraser
 from vitrine_runner.execution import Desk
 from vitrine_runner.handlers import make_routers
 from vitrine_runner.repository import Checks, Runs
-from vitrine_runner.settings import RunnerSettings
+from vitrine_runner.settings import RunnerSettings, cpu_count
 from vitrine_runner.workers import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -83,7 +85,21 @@ async def use(
         platform.background(pool.tend_forever(), "worker pool")
         platform.background(cancellation.expire_forever(), "expiry")
         await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))
+        await parts.enter_async_context(_calling(platform, settings, pool))
         yield
+
+
+@asynccontextmanager
+async def _calling(platform: Platform, settings: RunnerSettings, pool: WorkerPool) -> AsyncIterator[None]:
+    """Answer synchronous calls while the block lasts."""
+    carriage = Carriage(platform.settings.shared_dir, platform.blobs)
+    calling = Calling(pool, carriage, holder=platform.holder, cores=cpu_count(), queue=settings.call_queue)
+    await calling.open(platform.bus.client, gpu=settings.takes_gpu_runs)
+    platform.background(calling.tend_forever(), "workers for calls")
+    try:
+        yield
+    finally:
+        await calling.close(settings.stop_seconds)
 
 
 @asynccontextmanager

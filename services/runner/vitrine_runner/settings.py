@@ -59,6 +59,9 @@ class RunnerSettings(BaseSettings):
         gt=0,
         description="Sum of the memory limits of the workers that live at a time; the most of one.",
     )
+    call_queue: int = Field(
+        default=1000, ge=1, description="Synchronous calls of one version that wait here at most."
+    )
     max_workers: int = Field(default=64, ge=1, description="Workers that live at a time, idle ones included.")
     idle_seconds: float = Field(
         default=60.0, gt=0, description="Time after which a free worker is stopped, unless its model says."

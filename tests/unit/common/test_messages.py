@@ -9,6 +9,7 @@ import pytest
 from vitrine_common.documents import COLLECTIONS
 from vitrine_common.ids import new_id
 from vitrine_common.messages import Command, Event, Message, Progress, RunFinished, RunStart, asyncapi, seal
+from vitrine_common.messages.envelope import Exchange
 from vitrine_common.messages.subjects import COMMANDS, DEAD_LETTERS, EVENTS, MESSAGES, ROUTES, subjects_of
 from vitrine_common.outbox import read_envelope
 from vitrine_common.states import RunState
@@ -22,7 +23,7 @@ def concrete(base: type[Message]) -> set[type[Message]]:
 
 
 def test_every_message_has_a_route() -> None:
-    declared = concrete(Command) | concrete(Event) | concrete(Progress)
+    declared = concrete(Command) | concrete(Event) | concrete(Progress) | concrete(Exchange)
     assert declared == {route.message for route in ROUTES}
 
 

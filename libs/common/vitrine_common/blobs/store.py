@@ -194,6 +194,22 @@ class BlobStore:
         await self._put(digest, size, lambda: self._object_chunks(keys), verify_existing=True)
         await self.discard_upload(upload_id)
 
+    async def stage_bytes(self, upload_id: str, data: bytes) -> None:
+        """Keep bytes under a name for a moment: whoever takes them removes them, else a sweep does."""
+        await self._run(self._stage, staging_key(upload_id, 1), data)
+
+    async def take_staged(self, upload_id: str, limit: int) -> bytes:
+        """Return staged bytes and remove them. Raises BlobNotFound, BlobTooLarge."""
+        key = staging_key(upload_id, 1)
+        size = await self._run(self._size, key)
+        if size is None:
+            raise BlobNotFound(f"nothing is staged as {upload_id}")
+        if size > limit:
+            raise BlobTooLarge(f"what is staged as {upload_id} has more than {limit} bytes")
+        data = await self._run(lambda: b"".join(self._object_chunks([key])))
+        await self.discard_upload(upload_id)
+        return data
+
     async def discard_upload(self, upload_id: str) -> None:
         """Delete everything staged for an upload; nothing staged is no error."""
         await self._run(self._discard, staging_prefix(upload_id))
@@ -268,6 +284,10 @@ class BlobStore:
                 part_size=part_size,
                 num_parallel_uploads=1,
             )
+
+    def _stage(self, key: str, data: bytes) -> None:
+        with translated(f"bucket {self._bucket}"):
+            self._client.put_object(self._bucket, key, io.BytesIO(data), len(data), part_size=PART_SIZE)
 
     def _object_chunks(self, keys: Sequence[str]) -> Iterator[bytes]:
         for key in keys:

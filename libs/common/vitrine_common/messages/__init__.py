@@ -7,6 +7,7 @@ from vitrine_common.messages.build import (
     BuildSucceeded,
     EnvironmentRequest,
 )
+from vitrine_common.messages.call import ModelAnswer, ModelCall, Signature
 from vitrine_common.messages.claim import (
     ClaimCancel,
     ClaimCancelling,
@@ -52,12 +53,15 @@ __all__ = [
     "LinkDeleted",
     "LinkRevoked",
     "Message",
+    "ModelAnswer",
+    "ModelCall",
     "Progress",
     "RunCancel",
     "RunCancelling",
     "RunFinished",
     "RunProgress",
     "RunStart",
+    "Signature",
     "TrainCancel",
     "TrainCancelling",
     "TrainStart",

@@ -39,6 +39,10 @@ class Progress(Message):
     """News for whoever is looking right now; not stored, losing one harms nobody."""
 
 
+class Exchange(Message):
+    """A question or its answer, by request and reply: in no envelope, for whoever waits right now."""
+
+
 M = TypeVar("M", bound=Message)
 
 

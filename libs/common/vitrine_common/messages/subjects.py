@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vitrine_common.messages.build import BuildFailed, BuildProgress, BuildStart, BuildSucceeded
+from vitrine_common.messages.call import ModelAnswer, ModelCall
 from vitrine_common.messages.claim import (
     ClaimCancel,
     ClaimCancelling,
@@ -88,6 +89,8 @@ ROUTES: tuple[Route, ...] = (
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
+    Route(ModelCall, ("infer.at.*", "infer.start.cpu", "infer.start.gpu"), ("api",), ("runner",)),
+    Route(ModelAnswer, ("_INBOX.>",), ("runner",), ("api",)),
     Route(ClaimProgress, ("claim.progress.*",), ("runner",), ("api",)),
     Route(ClaimCancelling, ("claim.cancelling",), ("runner",), ("runner",)),
     Route(TrialProgress, ("trial.progress.*",), ("trainer",), ("api",)),

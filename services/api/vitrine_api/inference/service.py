@@ -1,0 +1,179 @@
+"""The use cases behind the protocol: infer, describe, say whether a model can be called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitrine_api import blindness
+from vitrine_api.inference.admission import Admissions, Admitted
+from vitrine_api.inference.calling import Calling
+from vitrine_api.inference.datatypes import BY_DTYPE
+from vitrine_api.inference.protocol import InferRequest, Tensor, tensors_of
+from vitrine_api.link_quota import Quota
+from vitrine_api.quotas import Quotas
+from vitrine_api.rates import RateLimit
+from vitrine_api.runs import take_run
+from vitrine_common.errors import Conflict, Invalid, TooLarge, Unavailable, VitrineError
+from vitrine_common.ids import new_id
+from vitrine_common.messages import ModelAnswer, ModelCall, Signature
+from vitrine_common.states import Reason
+
+PLATFORM = "vitrine"
+MAX_SIGNATURES = 10_000
+
+
+class ModelFailed(VitrineError):
+    """The model took the call and did not answer it."""
+
+    status = 500
+    title = "The model failed"
+
+
+class TookTooLong(VitrineError):
+    """The model computed for longer than it may."""
+
+    status = 504
+    title = "The model took too long"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A model's name and signature as this caller may know them."""
+
+    name: str
+    version: str
+    inputs: tuple[Signature, ...]
+    outputs: tuple[Signature, ...]
+
+
+class Inference:
+    """Calls models for whoever was admitted.
+
+    Args:
+        admissions: who may call what.
+        calling: the way to the runners.
+        quotas: of owners.
+        quota: of links.
+        rate: calls by account, or link and address.
+        patience: seconds that a call may wait for its turn.
+    """
+
+    def __init__(  # noqa: PLR0917 - wired in one place
+        self,
+        admissions: Admissions,
+        calling: Calling,
+        quotas: Quotas,
+        quota: Quota,
+        rate: RateLimit,
+        patience: float,
+    ) -> None:
+        self.admissions = admissions
+        self.calling = calling
+        self._quotas = quotas
+        self._quota = quota
+        self._rate = rate
+        self._patience = patience
+        self._signatures: dict[tuple[str, str], tuple[tuple[Signature, ...], tuple[Signature, ...]]] = {}
+
+    async def infer(self, admitted: Admitted, request: InferRequest) -> list[Tensor]:
+        """Return the outputs. Raises what the version, the quotas, the model or the runners have to say."""
+        admitted.check()
+        _check_takes_tensors(admitted)
+        call = self._call(admitted, request)
+        body = _joined(request.inputs)
+        link = admitted.link
+        if link is not None and link.max_input_bytes is not None and len(body) > link.max_input_bytes:
+            raise TooLarge(f"the inputs have {len(body)} bytes; this link takes {link.max_input_bytes}")
+        self._rate.take(admitted.rate_key)
+        await self._reserve(admitted)
+        answered = await self.calling.call(call, body)
+        _raise_failure(answered.head)
+        return tensors_of(answered.head.tensors, answered.body)
+
+    async def describe(self, admitted: Admitted) -> Described:
+        """Return the model's signature, which needs a worker the first time that it is asked for."""
+        admitted.check()
+        _check_takes_tensors(admitted)
+        version = admitted.version
+        key = (version.digest, version.environment_digest or "")
+        if key not in self._signatures:
+            answered = await self.calling.call(self._call(admitted, InferRequest(), describe=True), b"")
+            _raise_failure(answered.head)
+            if len(self._signatures) >= MAX_SIGNATURES:
+                self._signatures.clear()
+            self._signatures[key] = (answered.head.inputs, answered.head.results)
+        inputs, outputs = self._signatures[key]
+        return Described(*names_of(admitted), inputs, outputs)
+
+    def _call(self, admitted: Admitted, request: InferRequest, *, describe: bool = False) -> ModelCall:
+        version = admitted.version
+        return ModelCall(
+            call_id=new_id("run"),
+            version_digest=version.digest,
+            environment_digest=version.environment_digest or "",
+            device="gpu" if admitted.spec.limits().gpu else "cpu",
+            describe=describe,
+            outputs=tuple(item.name for item in request.outputs),
+            tensors=tuple(item.part for item in request.inputs),
+            size=sum(len(item.data) for item in request.inputs),
+            patience=self._patience,
+        )
+
+    async def _reserve(self, admitted: Admitted) -> None:
+        """Count a run; what fails later stays counted, since it may have been computed."""
+        link = admitted.link
+        if link is not None:
+            await take_run(self._quota, self._quotas, link)
+        else:
+            await self._quotas.take_runs(admitted.version.owner_id)
+
+
+def names_of(admitted: Admitted) -> tuple[str, str]:
+    """Return the model's name and version as this caller may know them; by a link it is always `model`."""
+    version, link = admitted.version, admitted.link
+    if link is None:
+        return f"{version.owner}~{version.model}", str(version.number)
+    return "model", blindness.number(link, version) or "1"
+
+
+def metadata_of(described: Described) -> dict[str, Any]:
+    """Return the protocol's model metadata."""
+    return {
+        "name": described.name,
+        "versions": [described.version],
+        "platform": PLATFORM,
+        "inputs": [_tensor_metadata(item) for item in described.inputs],
+        "outputs": [_tensor_metadata(item) for item in described.outputs],
+    }
+
+
+def _tensor_metadata(item: Signature) -> dict[str, Any]:
+    kind = BY_DTYPE.get(item.dtype)
+    shape = [size if isinstance(size, int) else -1 for size in item.shape]
+    return {"name": item.name, "datatype": kind.name if kind else item.dtype, "shape": shape}
+
+
+def _joined(tensors: list[Tensor]) -> bytes | memoryview:
+    return tensors[0].data if len(tensors) == 1 else b"".join(item.data for item in tensors)
+
+
+def _check_takes_tensors(admitted: Admitted) -> None:
+    if not admitted.takes_tensors:
+        raise Conflict(
+            "this model is a program and takes no tensors; run it by `POST …/runs` with values by input name"
+        )
+
+
+_FAULTS: dict[Reason, type[VitrineError]] = {
+    Reason.INPUT_INVALID: Invalid,
+    Reason.TIMEOUT: TookTooLong,
+    Reason.CANCELLED: Unavailable,
+    Reason.PLATFORM_ERROR: Unavailable,
+}
+
+
+def _raise_failure(head: ModelAnswer) -> None:
+    if head.state != "answered":
+        reason = head.reason or Reason.PLATFORM_ERROR
+        raise _FAULTS.get(reason, ModelFailed)(head.message or "the model gave no answer")
