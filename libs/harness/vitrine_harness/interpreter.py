@@ -179,7 +179,8 @@ def _spawn(call: PythonCall, env: dict[str, str]) -> NoReturn:
     """Become a real interpreter."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    os.execve(call.executable, list(call.argv), env)
+    # By its full name: the first `python` on the path may be the shim, and be taken for the interpreter.
+    os.execve(call.executable, [call.executable, *call.argv[1:]], env)
 
 
 # the program
