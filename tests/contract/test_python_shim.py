@@ -104,9 +104,9 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory, onnx_environment: Path) -> Iterator[Place]:
     packages = next(onnx_environment.glob("lib/python*/site-packages"))
     found = Place(tmp_path_factory.mktemp("shim"), packages)
-    yield found
-    found.process.kill()
-    found.process.wait()
+    with found.process:
+        yield found
+        found.process.kill()
 
 
 WARM = "import os; print(os.environ.get('WARM', 'no'))"
