@@ -128,6 +128,11 @@ class Collection(Generic[D]):
         with _translated():
             return int(await self._raw.count_documents(_filter(where)))
 
+    async def distinct(self, field: str, where: Mapping[str, Any]) -> list[Any]:
+        """Return the different values of a field among the matches, in no order."""
+        with _translated():
+            return list(await self._raw.distinct(field, _filter(where)))
+
     async def aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Run an aggregation and return its rows."""
         with _translated():

@@ -66,7 +66,7 @@ class Runs:
         self._links = repository.links
         self._runs = repository.runs
         self._quota = Quota(repository.links)
-        self._waiting = Waiting(repository.runs)
+        self._waiting = Waiting(repository.runs.queue)
         self._inputs = inputs
         self._bus = bus
         self._hub = hub

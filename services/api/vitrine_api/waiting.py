@@ -1,4 +1,7 @@
-"""How many runs wait before one, and for about how long: counted, at most once a second for everybody."""
+"""How many runs are served before one, and for about how long it waits.
+
+Counted, at most once a second for everybody, by the rules that runners serve by (`vitrine_common.fairness`).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from vitrine_api.repository import Runs as RunRepository
-from vitrine_common.documents import Run, RunRequest
-from vitrine_common.states import RUN, RunState
+from vitrine_common.documents import RunRequest
+from vitrine_common.documents.base import to_bson
+from vitrine_common.fairness import Waiting as WaitingRun
+from vitrine_common.fairness import serving_order
+from vitrine_common.run_queue import Device, RunQueue, Started
 
-LOOKED_AT = 100
-"""Requests that are looked at, the newest first: who waits longer than they is told "more than"."""
+LOOKED_AT = 200
+"""Runs that are looked at, those that have waited for longest; who comes after them is told "more than"."""
+OF_OTHERS = 10
+BEGUN = 100
 FRESH_SECONDS = 1.0
+SHARE = 0.05
+"""Most of the time that may be spent on looking, however long the queue."""
 _ENOUGH = 3
 """Finished runs without which nothing is said about time."""
 
@@ -24,73 +33,80 @@ class Place:
     """A place in the queue."""
 
     ahead: int
-    """Runs that were asked for earlier and have not begun."""
+    """Runs that are to be served before it and have not begun."""
     seconds: float | None = None
     """About how long until it begins; None where nothing tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The newest requests that have not expired, as they stood at one moment."""
+    """What waits for one device, and what was begun lately, as it stood at one moment."""
 
-    waiting: Sequence[RunRequest]
-    """The oldest first."""
-    active: int
-    seconds: float | None
-    """What a run takes in the middle, without its wait."""
+    waiting: Sequence[WaitingRun]
+    begun: Sequence[Started]
+    ranks: Mapping[str, int]
+    """Places of the runs that wait, by id."""
 
     def place(self, request: RunRequest) -> Place:
         """Return the place of a request that waits."""
-        ahead = sum(
-            other.device == request.device and (other.created_at, other.id) < (request.created_at, request.id)
-            for other in self.waiting
-        )
-        if self.seconds is None or not self.active:
+        ahead = self.ranks.get(request.id)
+        if ahead is None:  # nobody has written it down yet
+            ahead = _ranks([*self.waiting, _waiting(request)], self.begun)[request.id]
+        active = sum(one.begun.active for one in self.begun)
+        known = [one.seconds for one in self.begun if one.seconds is not None]
+        if len(known) < _ENOUGH or not active:
             return Place(ahead)
         # Runs end one after another, evenly over the time that one takes, on as many places as work now.
-        return Place(ahead, (ahead + 1) * self.seconds / self.active)
+        return Place(ahead, (ahead + 1) * median(known) / active)
 
 
-def queue_of(requests: Sequence[RunRequest], runs: Mapping[str, Run]) -> Queue:
-    """Return the queue that requests make, given what became of them."""
-    states = {request.id: runs[request.id].state for request in requests if request.id in runs}
-    waiting = [one for one in requests if states.get(one.id, RunState.QUEUED) is RunState.QUEUED]
-    spent = [_spent(run) for run in runs.values() if RUN.is_final(run.state)]
-    known = [seconds for seconds in spent if seconds is not None]
-    return Queue(
-        waiting=sorted(waiting, key=lambda one: (one.created_at, one.id)),
-        active=sum(state in RUN.active for state in states.values()),
-        seconds=median(known) if len(known) >= _ENOUGH else None,
-    )
+def queue_of(waiting: Sequence[WaitingRun], begun: Sequence[Started]) -> Queue:
+    """Return the queue that runs make which wait, and which were begun."""
+    return Queue(waiting, begun, _ranks(waiting, begun))
 
 
-def _spent(run: Run) -> float | None:
-    timings = run.timings
-    parts = [timings.start_ms, timings.compute_ms, timings.save_ms]
-    return sum(part or 0.0 for part in parts) / 1000 if timings.compute_ms is not None else None
+def _ranks(waiting: Sequence[WaitingRun], begun: Sequence[Started]) -> Mapping[str, int]:
+    order = serving_order(waiting, [one.begun for one in begun])
+    return {one.id: rank for rank, one in enumerate(order)}
+
+
+def _waiting(request: RunRequest) -> WaitingRun:
+    return WaitingRun(request.id, request.flow, to_bson(request.created_at))
+
+
+@dataclass
+class _Look:
+    """The last look at a queue, and until when it is good enough."""
+
+    queue: Queue
+    until: float
 
 
 class Waiting:
     """Tells places in the queue.
 
     Args:
-        runs: requests, and what became of them.
+        runs: the queue.
         clock: seconds that only grow.
     """
 
-    def __init__(self, runs: RunRepository, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runs: RunQueue, clock: Callable[[], float] = time.monotonic) -> None:
         self._runs = runs
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._queue: Queue | None = None
-        self._until = 0.0
+        self._looks: dict[Device, _Look] = {}
 
     async def place(self, request: RunRequest) -> Place:
         """Return the place of a request that waits."""
         async with self._lock:
-            if self._queue is None or self._clock() >= self._until:
-                requests = await self._runs.newest_unexpired(LOOKED_AT)
-                runs = await self._runs.runs(one.id for one in requests)
-                self._queue = queue_of(requests, runs)
-                self._until = self._clock() + FRESH_SECONDS
-            return self._queue.place(request)
+            look = self._looks.get(request.device)
+            if look is None or self._clock() >= look.until:
+                look = self._looks[request.device] = await self._look(request.device)
+        return look.queue.place(request)
+
+    async def _look(self, device: Device) -> _Look:
+        started = self._clock()
+        waiting = await self._runs.window(device, LOOKED_AT, OF_OTHERS)
+        queue = queue_of(waiting, await self._runs.begun(device, BEGUN))
+        now = self._clock()
+        return _Look(queue, now + max(FRESH_SECONDS, (now - started) / SHARE))

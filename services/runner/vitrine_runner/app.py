@@ -74,7 +74,7 @@ async def use(
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
         folder = settings.state_dir / "runs"
         desk = Desk(runs, pool, platform.blobs, platform.bus, folder, settings.retry_seconds)
-        dispatcher = Dispatcher(desk, settings.slots)
+        dispatcher = Dispatcher(desk, settings.slots, settings.devices)
         parts.push_async_callback(dispatcher.close, settings.stop_seconds)
         context = platform.bus.broker.context
         context.set_global("dispatcher", dispatcher)
@@ -82,6 +82,7 @@ async def use(
         context.set_global("cancellation", cancellation)
         context.set_global("pool", pool)
         platform.background(reap_forever(runs.queue, dispatcher.requeue, work.reap_seconds), "reaper")
+        platform.background(dispatcher.serve_forever(), "queue")
         platform.background(pool.tend_forever(), "worker pool")
         platform.background(cancellation.expire_forever(), "expiry")
         await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))
@@ -121,7 +122,7 @@ async def _checking(
         folder=settings.state_dir / "checks",
         settings=settings,
     )
-    worker = ClaimWorker(desk, ("cpu", "gpu") if settings.takes_gpu_runs else ("cpu",), settings.claim_slots)
+    worker = ClaimWorker(desk, settings.devices, settings.claim_slots)
     context = platform.bus.broker.context
     context.set_global("claims", worker)
     context.set_global("claim_cancellation", ClaimCancellation(desk))

@@ -1,16 +1,27 @@
-"""Which runs this host works on: one slot each, claimed only when a slot is free."""
+"""Which runs this host works on: what is asked for is put into the queue, and the queue is served fairly.
+
+A message only says that a run was asked for. With a free slot here and nothing that waits, it is begun at
+once; else it is written down as waiting, for every host to see, and each host that has a slot to give takes
+the run whose turn it is (`vitrine_common.fairness`), whichever message told of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Run, RunRequest
-from vitrine_common.errors import Unavailable
+from vitrine_common.errors import NotFound, Unavailable
+from vitrine_common.messages import RunWaiting
+from vitrine_common.run_queue import Device, Head, head_of
 from vitrine_common.states import RUN
+from vitrine_runner.backlog import Backlog
 from vitrine_runner.execution import Desk, Execution
 from vitrine_runner.live import tell_end
 from vitrine_runner.slots import Slots
@@ -19,11 +30,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SIGN_SECONDS = 5.0
-"""Pause between two signs of life for a message that waits here."""
 AGAIN_SECONDS = 1.0
+PAUSE_SECONDS = 0.01
 CLOSE_SECONDS = 10.0
 """Time to write down that runs go back to the queue."""
+KEPT_REQUESTS = 1000
+KEPT_CHARACTERS = 16_384
+"""Of requests that wait, those with longer inputs are read again when they are served."""
 
 SignOfLife = Callable[[], Awaitable[None]]
 
@@ -34,34 +47,62 @@ class Dispatcher:
     Args:
         desk: what executions work with.
         slots: how many there are at most.
+        devices: the kinds of run that this host takes.
     """
 
-    def __init__(self, desk: Desk, slots: int) -> None:
+    def __init__(self, desk: Desk, slots: int, devices: Sequence[Device] = ("cpu",)) -> None:
         self._desk = desk
-        self._slots = Slots(slots)
+        self.slots = Slots(slots)
+        self._backlogs = {device: Backlog(desk.runs.waiting, device) for device in devices}
+        self._rotation = itertools.cycle(self._backlogs)
+        self._requests: OrderedDict[str, RunRequest] = OrderedDict()
         self._executions: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._serving = asyncio.Lock()
 
     async def start(self, run_id: str, in_progress: SignOfLife) -> None:
-        """Take the run as soon as a slot is free; return once the claim is durable, or not ours.
+        """Begin the run, or write it down as waiting; return once either is durable, or it is not ours.
 
-        Raises NotFound when nobody asked for such a run, Unavailable when this host is stopping.
+        Raises NotFound when nobody asked for such a run.
         """
-        await self._take_slot(in_progress)
-        run = None
-        try:
-            request = await _patiently(lambda: self._desk.runs.request(run_id), in_progress)
-            run = await _patiently(lambda: self._claimed(request), in_progress)
-        finally:
-            if run is None:
-                self._slots.release()
-        if run is not None:
-            self._begin(Execution(self._desk, request, run))
+        request = await _patiently(lambda: self._desk.runs.request(run_id), in_progress)
+        if request.expires_at <= utcnow():
+            await self._tell(await _patiently(lambda: self._desk.runs.expire(request), in_progress))
+        elif self._backlogs[request.device].is_empty and self.slots.take():
+            await self._begin_claimed(request, lambda: self._desk.runs.take(request), in_progress)
+        else:
+            await _patiently(lambda: self._desk.runs.accept(request), in_progress)
+            self._keep(request)
+            self._backlogs[request.device].note(head_of(request))
+            self._wake.set()
+            await self._desk.bus.tell(RunWaiting(run_id=request.id, device=request.device))
 
-    async def until_free(self) -> None:
-        """Return when a slot is free: what is not taken from the stream is left to other hosts."""
-        while not self._slots.is_free and not self._slots.ended:
-            await self._slots.change()
+    def note_waiting(self, device: Device) -> None:
+        """Hear that a run waits that any host may take."""
+        if (backlog := self._backlogs.get(device)) is not None:
+            backlog.note()
+            self._wake.set()
+
+    async def serve_forever(self) -> None:
+        """Take runs from the queue whenever a slot is free, until cancelled."""
+        while True:
+            while not self.slots.is_free:
+                await self.slots.change()
+            self._wake.clear()
+            try:
+                async with self._serving:
+                    while self.slots.is_free and await self._serve_next():
+                        pass
+            except Unavailable as error:
+                log.warning("will look at the queue again", extra={"error": error.message})
+                await asyncio.sleep(AGAIN_SECONDS)
+            except Exception:
+                log.exception("will look at the queue again")
+                await asyncio.sleep(AGAIN_SECONDS)
+            if self.slots.is_free:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._pause())
 
     def cancel(self, run_id: str) -> None:
         """End a run that is worked on here; others have no effect."""
@@ -75,7 +116,9 @@ class Dispatcher:
 
     async def close(self, grace_seconds: float) -> None:
         """Take nothing more; let runs end for `grace_seconds`, then give the rest back to the queue."""
-        self._slots.close()
+        self.slots.close()
+        async with self._serving:  # what is being claimed is begun, and then given back with the others
+            pass
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         for execution in self._executions.values():
@@ -85,33 +128,74 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._slots.end()
 
-    async def _claimed(self, request: RunRequest) -> Run | None:
-        if request.expires_at > utcnow():
-            return await self._desk.runs.take(request)
-        await self._tell(await self._desk.runs.expire(request))
-        return None
+    def _pause(self) -> float:
+        return max(PAUSE_SECONDS, min(backlog.seconds_to_look for backlog in self._backlogs.values()))
+
+    async def _serve_next(self) -> bool:
+        """Begin the run whose turn it is; False when there is none to be had at present."""
+        for device in itertools.islice(self._rotation, len(self._backlogs)):
+            backlog = self._backlogs[device]
+            for head in await backlog.candidates():
+                if not self.slots.take():
+                    return False
+                backlog.drop(head)
+                if await self._begin_waiting(head):
+                    return True
+        return False
+
+    async def _begin_waiting(self, head: Head) -> bool:
+        """Claim and begin a run that waits, in a slot that was taken; False when somebody was quicker."""
+        request = self._requests.pop(head.id, None)
+        try:
+            request = request or await self._desk.runs.request(head.id)
+        except NotFound:  # its version was deleted, and with it what was asked of it
+            self.slots.release()
+            return False
+        except BaseException:
+            self.slots.release()
+            raise
+        return await self._begin_claimed(request, lambda: self._desk.runs.claim(head.id), None)
+
+    async def _begin_claimed(
+        self,
+        request: RunRequest,
+        claim: Callable[[], Awaitable[Run | None]],
+        in_progress: SignOfLife | None,
+    ) -> bool:
+        """Begin a run once it is claimed, in a slot that was taken; a claim in vain gives the slot back."""
+        run = None
+        try:
+            run = await (_patiently(claim, in_progress) if in_progress else claim())
+        finally:
+            if run is None:
+                self.slots.release()
+        if run is not None:
+            self._begin(Execution(self._desk, request, run))
+        return run is not None
 
     def _begin(self, execution: Execution) -> None:
-        self._executions[execution.run_id] = execution
-        task = asyncio.create_task(execution.carry_out(), name=f"run {execution.run_id}")
+        run_id, backlog = execution.run_id, self._backlogs[execution.request.device]
+        self._executions[run_id] = execution
+        backlog.note_begun(run_id, execution.request.flow)
+        task = asyncio.create_task(execution.carry_out(), name=f"run {run_id}")
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            if self._executions.get(execution.run_id) is execution:
-                del self._executions[execution.run_id]
-            self._slots.release()
+            if self._executions.get(run_id) is execution:
+                del self._executions[run_id]
+            backlog.note_ended(run_id)
+            self.slots.release()
+            self._wake.set()
 
         task.add_done_callback(ended)
 
-    async def _take_slot(self, in_progress: SignOfLife) -> None:
-        while not self._slots.take():
-            if self._slots.ended:
-                raise Unavailable("this runner is stopping")
-            await self._slots.change(SIGN_SECONDS)
-            await in_progress()
+    def _keep(self, request: RunRequest) -> None:
+        if len(request.inputs) <= KEPT_CHARACTERS:
+            self._requests[request.id] = request
+            if len(self._requests) > KEPT_REQUESTS:
+                self._requests.popitem(last=False)
 
     async def _tell(self, run: Run | None) -> None:
         if run is not None and RUN.is_final(run.state):

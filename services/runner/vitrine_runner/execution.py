@@ -87,9 +87,9 @@ class Execution:
         return self._run.id
 
     @property
-    def link_id(self) -> str | None:
-        """The share link that the run was asked for by."""
-        return self._request.link_id
+    def request(self) -> RunRequest:
+        """What was asked for."""
+        return self._request
 
     def cancel(self) -> None:
         """End the run as cancelled; too late once its result is being written down."""

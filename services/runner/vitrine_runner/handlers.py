@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated
 
-from faststream import BaseMiddleware, Context
+from faststream import Context
 from faststream.nats import NatsRouter
 from faststream.nats.annotations import NatsMessage
 
@@ -22,6 +21,7 @@ from vitrine_common.messages import (
     RunCancel,
     RunCancelling,
     RunStart,
+    RunWaiting,
     VersionDeleted,
 )
 from vitrine_runner.cancellation import Cancellation
@@ -36,44 +36,35 @@ TheClaims = Annotated[ClaimWorker, Context("claims")]
 TheClaimCancellation = Annotated[ClaimCancellation, Context("claim_cancellation")]
 
 
-class Gate(BaseMiddleware[Any, Any]):
-    """Lets the next message be fetched only when a slot is free; this one is acknowledged by then."""
-
-    async def after_processed(
-        self,
-        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - the base class names them
-        exc_val: BaseException | None = None,  # noqa: ARG002
-        exc_tb: TracebackType | None = None,  # noqa: ARG002
-    ) -> bool | None:
-        """Wait for a slot."""
-        dispatcher: Dispatcher = self.context.get("dispatcher")
-        await dispatcher.until_free()
-        return False
-
-
 def make_routers(*, gpu: bool) -> list[NatsRouter]:
     """Return the handlers of one process; `gpu` says whether it takes runs that need a GPU."""
-    starts, wishes = NatsRouter(middlewares=(Gate,)), NatsRouter()
+    router = NatsRouter()
     for device in ("cpu", "gpu") if gpu else ("cpu",):
-        on(starts, "runner", f"run.start.{device}")(run_start)
-        on(wishes, "runner", f"claim.check.{device}")(claim_check)
-    on(wishes, "runner", "run.cancel", concurrency=8)(run_cancel)
-    on(wishes, "runner", "claim.cancel", concurrency=8)(claim_cancel)
-    on(wishes, "runner", "link.revoked")(link_revoked)
-    on(wishes, "runner", "version.deleted")(version_deleted)
-    on(wishes, "runner", "link.deleted")(link_deleted)
-    on_live(wishes, "files.forgotten")(files_forgotten)
-    on_live(wishes, "run.cancelling")(run_cancelling)
-    on_live(wishes, "claim.cancelling")(claim_cancelling)
-    return [starts, wishes]
+        on(router, "runner", f"run.start.{device}")(run_start)
+        on(router, "runner", f"claim.check.{device}")(claim_check)
+    on(router, "runner", "run.cancel", concurrency=8)(run_cancel)
+    on(router, "runner", "claim.cancel", concurrency=8)(claim_cancel)
+    on(router, "runner", "link.revoked")(link_revoked)
+    on(router, "runner", "version.deleted")(version_deleted)
+    on(router, "runner", "link.deleted")(link_deleted)
+    on_live(router, "files.forgotten")(files_forgotten)
+    on_live(router, "run.waiting")(run_waiting)
+    on_live(router, "run.cancelling")(run_cancelling)
+    on_live(router, "claim.cancelling")(claim_cancelling)
+    return [router]
 
 
 async def run_start(envelope: Envelope[RunStart], message: NatsMessage, dispatcher: TheDispatcher) -> None:
-    """Claim the run; acknowledged once the claim is durable, for from then on its lease keeps it alive."""
+    """Begin the run, or queue it; acknowledged once that is durable: then its document keeps it alive."""
     try:
         await dispatcher.start(envelope.payload.run_id, message.in_progress)
     except NotFound as error:
         raise Poison(error.message) from error
+
+
+async def run_waiting(envelope: Envelope[RunWaiting], dispatcher: TheDispatcher) -> None:
+    """Look at the queue."""
+    dispatcher.note_waiting(envelope.payload.device)
 
 
 async def run_cancel(envelope: Envelope[RunCancel], cancellation: TheCancellation) -> None:

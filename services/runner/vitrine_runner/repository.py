@@ -15,6 +15,7 @@ from vitrine_common.documents import ClaimCheck, ClaimCheckRequest, Repeat, Run,
 from vitrine_common.errors import Conflict, NotFound
 from vitrine_common.leases import WorkQueue
 from vitrine_common.messages import ClaimChecked, ClaimCheckStart, Message, RunFinished, RunStart
+from vitrine_common.run_queue import RunQueue
 from vitrine_common.states import CLAIM_CHECK, RUN, VERDICTS, ClaimState, Reason, RunState
 from vitrine_common.store import Database
 
@@ -41,6 +42,7 @@ class Runs:
         self._runs = database.collection(Run)
         self._holder = holder
         self._max_attempts = max_attempts
+        self.waiting = RunQueue(self._runs)
         self.queue: WorkQueue[Run] = WorkQueue(self._runs, RUN, holder, lease_seconds)
 
     async def erase(self, **where: str) -> None:
@@ -53,26 +55,31 @@ class Runs:
 
     async def take(self, request: RunRequest) -> Run | None:
         """Make the run ours, in `starting`; None when it is over or somebody else's."""
-        ours = {"runner": self._holder, "started_at": utcnow()}
-        run = await self.queue.enlist(_new_run(request).model_copy(update=ours), RunState.STARTING)
-        return run or await self.queue.claim(request.id, RunState.STARTING, ours)
+        run = await self.queue.enlist(_new_run(request).model_copy(update=self._ours()), RunState.STARTING)
+        return run or await self.claim(request.id)
+
+    def _ours(self) -> dict[str, Any]:
+        return {"runner": self._holder, "started_at": utcnow()}
+
+    async def claim(self, run_id: str) -> Run | None:
+        """Make a run that waits ours, in `starting`; None when it does not wait any more."""
+        return await self.queue.claim(run_id, RunState.STARTING, self._ours())
+
+    async def accept(self, request: RunRequest) -> None:
+        """Write a run down as waiting; doing so twice is doing so once."""
+        with suppress(Conflict):
+            await self._runs.insert(_new_run(request))
 
     async def expire(self, request: RunRequest) -> Run | None:
         """End a run that waited for too long; None when it does not wait."""
         message = "No worker was free before the request expired; run it again."
-        await self._create(request)
+        await self.accept(request)
         return await self.settle(request.id, RunState.QUEUED, RunState.EXPIRED, Reason.EXPIRED, message)
 
     async def overdue(self, seconds: float) -> list[RunRequest]:
         """Return requests that expired within the last `seconds` and whose runs have not ended."""
         just_expired = {"expires_at": {"$gt": after(-seconds), "$lt": utcnow()}}
         return await self._unfinished(await self._requests.find(just_expired, (("expires_at", 1),), _OVERDUE))
-
-    async def _create(self, request: RunRequest) -> None:
-        try:
-            await self._runs.insert(_new_run(request))
-        except Conflict:
-            return
 
     async def note_running(self, run: Run) -> Run:
         """Show that the model computes; raises StaleState when the lease was lost."""
@@ -128,7 +135,7 @@ class Runs:
 
         The run that comes back is either cancelled or has `cancel_requested`.
         """
-        await self._create(request)
+        await self.accept(request)
         for _ in range(3):  # it may begin, or return to the queue, between the two looks
             done = await self.settle(
                 request.id, RunState.QUEUED, RunState.CANCELLED, Reason.CANCELLED, _WAS_CANCELLED
@@ -181,6 +188,12 @@ def _new_run(request: RunRequest) -> Run:
         link_id=request.link_id,
         visitor_id=request.visitor_id,
         blind=request.blind,
+        flow=request.flow.key,
+        environment_digest=request.environment_digest,
+        device=request.device,
+        gpus=request.gpus,
+        gpu_memory=request.gpu_memory,
+        expires_at=request.expires_at,
     )
 
 

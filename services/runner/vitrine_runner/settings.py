@@ -146,6 +146,11 @@ class RunnerSettings(BaseSettings):
         """Whether this host takes runs that need a GPU."""
         return self.gpu == "on" or (self.gpu == "auto" and has_gpu())
 
+    @property
+    def devices(self) -> tuple[Literal["cpu", "gpu"], ...]:
+        """The kinds of run that this host takes."""
+        return ("cpu", "gpu") if self.takes_gpu_runs else ("cpu",)
+
 
 def _binds(text: str) -> Iterator[Bind]:
     for entry in filter(None, (part.strip() for part in text.split(","))):

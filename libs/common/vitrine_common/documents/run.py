@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from vitrine_common.documents.base import Document, Index, WorkDocument
+from vitrine_common.documents.base import LONG_AGO, Document, Index, WorkDocument
+from vitrine_common.fairness import Flow
 from vitrine_common.states import Reason, RunState
 
 
@@ -39,8 +40,16 @@ class RunRequest(Document):
     """By a blind link: its single run is nobody's to see but the visitor's."""
     inputs: str
     device: Literal["cpu", "gpu"] = "cpu"
+    gpus: int = 0
+    """GPUs that the run needs, and of each so many bytes; 0 bytes: the whole of it."""
+    gpu_memory: int = 0
     expires_at: datetime
     trace: dict[str, str] = {}
+
+    @property
+    def flow(self) -> Flow:
+        """With whom the run shares a place in the queue."""
+        return Flow(self.owner_id, self.link_id or self.user_id or "", self.version_id)
 
 
 class Output(BaseModel):
@@ -92,6 +101,8 @@ class Run(WorkDocument):
         Index(keys=(("link_id", 1), ("state", 1), ("created_at", -1))),
         Index(keys=(("owner_id", 1), ("state", 1), ("created_at", -1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),
+        Index(keys=(("state", 1), ("device", 1), ("flow", 1), ("created_at", 1))),
+        Index(keys=(("device", 1), ("started_at", -1))),
     )
 
     version_id: str
@@ -100,7 +111,13 @@ class Run(WorkDocument):
     link_id: str | None = None
     visitor_id: str | None = None
     blind: bool = False
-    """As the request's."""
+    """As the request's, like the next six."""
+    flow: str = ""
+    environment_digest: str = ""
+    device: Literal["cpu", "gpu"] = "cpu"
+    gpus: int = 0
+    gpu_memory: int = 0
+    expires_at: datetime = LONG_AGO
     state: RunState = RunState.QUEUED
     reason: Reason | None = None
     message: str = ""

@@ -17,7 +17,14 @@ from vitrine_common.messages.claim import (
 )
 from vitrine_common.messages.deletion import FilesForgotten, LinkDeleted, TrialDeleted, VersionDeleted
 from vitrine_common.messages.envelope import Command, Envelope, Event, Message, Progress, seal
-from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
+from vitrine_common.messages.run import (
+    RunCancel,
+    RunCancelling,
+    RunFinished,
+    RunProgress,
+    RunStart,
+    RunWaiting,
+)
 from vitrine_common.messages.trial import (
     TrainCancel,
     TrainCancelling,
@@ -61,6 +68,7 @@ __all__ = [
     "RunFinished",
     "RunProgress",
     "RunStart",
+    "RunWaiting",
     "Signature",
     "TrainCancel",
     "TrainCancelling",

@@ -29,6 +29,15 @@ class RunCancel(Command):
     run_id: str
 
 
+class RunWaiting(Progress):
+    """Heard by every runner: a run was put into the queue, and whoever has a free place looks at it."""
+
+    TYPE: ClassVar[str] = "run.waiting"
+
+    run_id: str
+    device: Literal["cpu", "gpu"] = "cpu"
+
+
 class RunCancelling(Progress):
     """Heard by every runner: whoever holds the run stops it now."""
 

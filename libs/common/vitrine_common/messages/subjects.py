@@ -16,7 +16,14 @@ from vitrine_common.messages.claim import (
 )
 from vitrine_common.messages.deletion import FilesForgotten, LinkDeleted, TrialDeleted, VersionDeleted
 from vitrine_common.messages.envelope import Command, Event, Message
-from vitrine_common.messages.run import RunCancel, RunCancelling, RunFinished, RunProgress, RunStart
+from vitrine_common.messages.run import (
+    RunCancel,
+    RunCancelling,
+    RunFinished,
+    RunProgress,
+    RunStart,
+    RunWaiting,
+)
 from vitrine_common.messages.trial import (
     TrainCancel,
     TrainCancelling,
@@ -88,6 +95,7 @@ ROUTES: tuple[Route, ...] = (
     Route(FilesForgotten, ("files.forgotten",), ("api",), ("runner",)),
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
+    Route(RunWaiting, ("run.waiting",), ("runner",), ("runner",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
     Route(ModelCall, ("infer.at.*", "infer.start.cpu", "infer.start.gpu"), ("api",), ("runner",)),
     Route(ModelAnswer, ("_INBOX.>",), ("runner",), ("api",)),

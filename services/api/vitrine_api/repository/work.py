@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from vitrine_api.repository.paging import Page, Where, by_ids, page_of
-from vitrine_common.clock import utcnow
 from vitrine_common.documents import (
     Checkpoint,
     MetricPoint,
@@ -18,6 +17,7 @@ from vitrine_common.documents import (
     TrainRequest,
     Trial,
 )
+from vitrine_common.run_queue import RunQueue
 from vitrine_common.states import RunState
 from vitrine_common.store import Collection, Database
 
@@ -28,6 +28,7 @@ class Runs:
     def __init__(self, database: Database) -> None:
         self.requests = database.collection(RunRequest)
         self._runs = database.collection(Run)
+        self.queue = RunQueue(self._runs)
 
     async def run(self, run_id: str) -> Run | None:
         """Return what became of a request; None while no runner has taken note of it."""
@@ -49,10 +50,6 @@ class Runs:
         """Return how many of them failed."""
         where = {"owner_id": {"$eq": owner_id}, "state": {"$eq": RunState.FAILED}}
         return await _count(self._runs, where, since, until)
-
-    async def newest_unexpired(self, limit: int) -> list[RunRequest]:
-        """Return the newest requests that may still wait, newest first."""
-        return await self.requests.find({"expires_at": {"$gt": utcnow()}}, (("expires_at", -1),), limit)
 
     async def requests_by_ids(self, ids: Iterable[str]) -> dict[str, RunRequest]:
         """Return requests by id."""
