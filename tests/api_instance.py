@@ -105,8 +105,10 @@ class Instance:
     databases: list[Database] = field(default_factory=list)
 
     def client(self, **options: Any) -> httpx.AsyncClient:
-        """A client of nobody; closed with the instance."""
-        self.clients.append(httpx.AsyncClient(base_url=self.url, timeout=60, **options))
+        """A client of nobody; closed with the instance, and until then without idle connections."""
+        # There are more than a thousand clients in the end.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self.clients.append(httpx.AsyncClient(base_url=self.url, timeout=60, limits=limits, **options))
         return self.clients[-1]
 
     def database_as(self, service: str) -> Database:

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
+import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ from vitrine_engine import (
     SandboxGoneError,
     ScriptModel,
 )
+
+SELECT_DESCRIPTORS = 1024
+"""How many descriptors `select` can watch (FD_SETSIZE)."""
 
 
 async def test_command_gets_its_arguments_directory_and_environment(bench: Bench) -> None:
@@ -186,6 +192,31 @@ async def test_every_run_starts_clean(bench: Bench) -> None:
     assert (await perform(sandbox, "sh", "-c", spoil)).outcome.reason is None
     ran = await perform(sandbox, "sh", "-c", "cat weights.bin; ls; ls /tmp /dev/shm")
     assert ran.stdout.split() == ["original", "weights.bin", "/dev/shm:", "/tmp:"]
+
+
+@pytest.fixture
+def thousands_of_descriptors() -> Iterator[None]:
+    """This process holds more descriptors than `select` can watch, as a busy service does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    held = [os.open("/dev/null", os.O_RDONLY)]
+    try:
+        while held[-1] < SELECT_DESCRIPTORS:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_service_may_have_thousands_of_open_descriptors(
+    thousands_of_descriptors: None, bench: Bench
+) -> None:
+    sandbox = await bench.script({"data": "kept"})
+    for _ in range(2):
+        ran = await perform(sandbox, "cat", "data")
+        assert (ran.outcome.reason, ran.stdout) == (None, "kept")
 
 
 async def test_runs_beyond_the_limit_wait_for_their_turn(bench: Bench) -> None:

@@ -149,7 +149,7 @@ async def log_in(page: Page, stack: StackDesk) -> None:
     await page.get_by_label("E-mail or user name").fill(stack.email)
     await page.get_by_label("Password").fill(stack.password)
     await page.get_by_role("button", name="Log in").click()
-    await expect(page.locator("h1")).to_have_text("Models")
+    await expect(page.locator("h1")).to_have_text("Overview")
 
 
 @VIEWPORTS

@@ -46,13 +46,18 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def found_by_axe(page: Page, options: dict[str, Any]) -> list[str]:
-    """Return what axe calls serious or critical, each with where it is."""
+    """Return what axe calls serious or critical, each with where it is and what is wrong there."""
     results = await Axe().run(page, options=options)
     return [
-        f"{one['id']} ({one['impact']}): {[node['html'][:160] for node in one['nodes'][:3]]}"
+        f"{one['id']} ({one['impact']}): {[(node['html'][:160], reasons(node)) for node in one['nodes'][:3]]}"
         for one in results.response["violations"]
         if one["impact"] in SERIOUS
     ]
+
+
+def reasons(node: dict[str, Any]) -> list[str]:
+    """Return why a node fails: colours and ratio where it is contrast."""
+    return [check["message"] for kind in ("any", "all", "none") for check in node[kind]]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -47,8 +47,13 @@ class Supervisor:
         wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        # Not select(), which takes no descriptor above 1023: the control socket has the number that it had in
+        # the service, where thousands may be open.
+        watched = select.poll()
+        for descriptor in (self.control.fileno(), wake):
+            watched.register(descriptor, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self.control.fileno(), wake], [], [])
+            ready = {descriptor for descriptor, _ in watched.poll()}
             if wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)

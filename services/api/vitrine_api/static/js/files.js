@@ -124,6 +124,7 @@ class FileField {
 
   async preview(content) {
     const shown = (this.shown = content);
+    if (!this.canvas) return;
     this.canvas.hidden = true;
     if (this.playButton) this.playButton.hidden = true;
     if (this.rows) this.rows.hidden = true;
