@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from vitrine_common.blobs import BlobNotFound
 from vitrine_common.digests import sha256_bytes
 from vitrine_engine import (
+    Answer,
     Finished,
     Isolation,
     Loaded,
@@ -19,6 +20,7 @@ from vitrine_engine import (
     RunRequest,
     SandboxSpec,
     StartError,
+    Tensor,
     Usage,
 )
 
@@ -38,6 +40,7 @@ class SandboxDouble:
         self.engine = engine
         self.pid: int | None = None
         self.alive = True
+        self.loaded: Loaded | None = None
         self.running = 0
         self.served = 0
         self.stopped_while_running = False
@@ -51,7 +54,8 @@ class SandboxDouble:
         await self.engine.gate.wait()
         if self.engine.load_error is not None:
             raise self.engine.load_error
-        return Loaded(kind="script", milliseconds=1.0)
+        self.loaded = Loaded(kind="script", milliseconds=1.0)
+        return self.loaded
 
     async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
         self.running += 1
@@ -63,6 +67,9 @@ class SandboxDouble:
                 yield event
         finally:
             self.running -= 1
+
+    async def call(self, tensors: Mapping[str, Tensor], outputs: Sequence[str] = ()) -> Answer:
+        raise ValueError("a script model takes no tensors")
 
     def die(self) -> None:
         self.alive = False
