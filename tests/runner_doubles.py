@@ -155,7 +155,7 @@ class BlobsDouble:
             raise BlobNotFound(f"there is no {digest}")
         return self.blobs[digest]
 
-    async def download_to(self, digest: str, path: Path) -> None:
+    async def download_to(self, digest: str, path: Path, size: int | None = None) -> None:
         await self.gate.wait()
         self.fetched.append(digest)
         path.write_bytes(await self.get_bytes(digest, 1 << 30))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vitrine_common.blobs import BlobStore
-from vitrine_common.bundle import Manifest
+from vitrine_common.bundle import FileEntry, Manifest
 from vitrine_common.errors import Invalid
 
 MANIFEST_BYTES = 32 << 20
@@ -36,12 +36,12 @@ async def write_files(blobs: BlobStore, manifest: Manifest, directory: Path) -> 
     await asyncio.to_thread(_make_directories, manifest, directory)
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def fetch(digest: str, path: Path, mode: int) -> None:
+    async def fetch(entry: FileEntry) -> None:
+        path = directory / entry.path
         async with gate:
-            await blobs.download_to(digest, path)
-            await asyncio.to_thread(path.chmod, mode)
+            await blobs.download_to(entry.digest, path, entry.size)
+            await asyncio.to_thread(path.chmod, 0o555 if entry.executable else 0o444)
 
     async with asyncio.TaskGroup() as group:
         for entry in manifest.files:
-            mode = 0o555 if entry.executable else 0o444
-            group.create_task(fetch(entry.digest, directory / entry.path, mode))
+            group.create_task(fetch(entry))

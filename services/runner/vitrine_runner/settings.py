@@ -102,7 +102,8 @@ class RunnerSettings(BaseSettings):
     bundle_cache_bytes: int = Field(
         default=20 * GIB,
         ge=0,
-        description="Size of the fetched bundles that are kept though nothing uses them.",
+        description="Bytes of fetched bundles on disk, and again of fetched datasets; what several share "
+        "counts once. Beyond that those that nothing uses go, least recently used first.",
     )
     binds: Annotated[tuple[Bind, ...], NoDecode] = Field(
         default=(),

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import io
 import os
-import secrets
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import IO, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from vitrine_common.blobs.connection import make_client
+from vitrine_common.blobs.downloads import CONNECTIONS, Downloads
 from vitrine_common.blobs.errors import (
     BlobError,
     BlobNotFound,
@@ -57,14 +57,16 @@ class BlobStore:
     def __init__(self, settings: S3Settings) -> None:
         self._bucket = settings.bucket
         # An adoption reads one object while it writes another: two connections a thread.
-        self._client = make_client(settings, settings.endpoint, 2 * THREADS)
+        self._client = make_client(settings, settings.endpoint, 2 * THREADS + CONNECTIONS)
         self._public = make_client(settings, settings.public_endpoint or settings.endpoint, 1)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self._downloads = Downloads(self._client, self._bucket, self._threads)
         self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def aclose(self) -> None:
         """Wait for running calls, then give threads and connections back."""
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._downloads.close)
         self._client._http.clear()  # noqa: SLF001 - the driver closes its connections only when collected
 
     async def ensure_bucket(self) -> None:
@@ -156,12 +158,19 @@ class BlobStore:
         """
         return await self._run(self._open_stream, digest, start, end)
 
-    async def download_to(self, digest: str, path: Path) -> None:
+    async def download_to(self, digest: str, path: Path, size: int | None = None) -> None:
         """Write a blob to `path`, whose directory exists; it appears there verified or not at all.
 
-        Raises BlobNotFound, DigestMismatch when the blob is damaged in the store, OSError.
+        Args:
+            digest: the blob.
+            path: where; a file that is there is replaced.
+            size: its bytes, where known: a large blob then comes in several parts at a time, and goes on
+                where it broke off when the network fails.
+
+        Raises BlobNotFound, DigestMismatch when the blob is damaged in the store, OSError. When cancelled,
+        no thread writes any more once it returns.
         """
-        await self._run(self._download, digest, path)
+        await self._downloads.to(digest, path, size)
 
     async def delete(self, digest: str) -> None:
         """Delete a blob; one that does not exist is no error."""
@@ -306,7 +315,7 @@ class BlobStore:
             data += chunk
             if len(data) >= length:
                 break
-        chunks.close()  # type: ignore[attr-defined]
+        chunks.close()
         return bytes(data[:length])
 
     def _open_stream(self, digest: str, start: int, end: int | None) -> BlobStream:
@@ -320,22 +329,6 @@ class BlobStore:
         whole = start == 0 and end is None
         size = int(response.headers["Content-Length"])
         return BlobStream(chunks_of(response, digest), size, digest if whole else None, self._run)
-
-    def _download(self, digest: str, path: Path) -> None:
-        partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.partial")
-        hashed = hashlib.sha256()
-        try:
-            with partial.open("xb") as file:
-                for chunk in self._object_chunks([content_key(digest)]):
-                    hashed.update(chunk)
-                    file.write(chunk)
-            actual = "sha256:" + hashed.hexdigest()
-            if actual != digest:
-                raise DigestMismatch(digest, actual)
-            partial.replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                partial.unlink()
 
     def _remove(self, keys: Iterable[str]) -> None:
         for key in keys:
