@@ -16,6 +16,7 @@ from vitrine_builder.completion import Completer
 from vitrine_builder.conda import Conda
 from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.handlers import router
+from vitrine_builder.images.compiled import CompiledImages
 from vitrine_builder.images.setup import open_images
 from vitrine_builder.layers import LayerStore
 from vitrine_builder.lock import Lock
@@ -115,9 +116,10 @@ async def open_parts(settings: BuilderSettings, workspace: Workspace, sandboxes:
     store = await _store(settings, workspace, sources)
     resolver = _resolver(settings, workspace, sources, store, sandboxes)
     system = system_store(settings, workspace, os.environ)
-    images = await open_images(settings, workspace, settings.target, store.layers.compiler_version, system)
+    images = await open_images(settings, workspace, settings.target, system)
     if images is not None:
         images = replace(images, attach=Dossiers(workspace, store.layers).attachments)
+        store.completer.images = CompiledImages(images, store.layers.compiler.version)
     conda = _conda(settings, workspace, sources, store)
     return Parts(resolver, replace(store, images=images), system, conda)
 
@@ -144,17 +146,16 @@ async def _sources(settings: BuilderSettings, workspace: Workspace) -> Sources:
 
 
 async def _store(settings: BuilderSettings, workspace: Workspace, sources: Sources) -> EnvironmentStore:
+    interpreter = await require_interpreter(settings.python, settings.target)
     compiler = Compiler(
         settings.python,
+        interpreter.version,
         Bounds(settings.compile_timeout_seconds, settings.max_file_bytes),
         settings.compile_jobs,
         workspace.lifeline,
     )
-    interpreter = await require_interpreter(settings.python, settings.target)
     installer = sources.tell(_uv(settings, workspace, settings.install_timeout_seconds))
-    layers = LayerStore(
-        workspace, installer, compiler, interpreter.version, least_bytes=settings.free_bytes // 2
-    )
+    layers = LayerStore(workspace, installer, compiler, least_bytes=settings.free_bytes // 2)
     return EnvironmentStore(
         workspace=workspace,
         layers=layers,

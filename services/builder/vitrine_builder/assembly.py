@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitrine_builder.failures import BuildFailure, FailureReason
-from vitrine_builder.images.content import PYTHON_HOME, configuration, merge, reserved
+from vitrine_builder.images.content import PYTHON_HOME, configuration, merge, reserved, source_of
 from vitrine_builder.images.plan import plan_layers
 from vitrine_builder.layers import Layer
 from vitrine_builder.lock import Lock, Target
@@ -27,7 +27,6 @@ from vitrine_builder.workspace import Workspace
 
 _LINKERS = 3
 """Threads that make folders and hard links; the kernel lets them work in different folders."""
-_SUFFIX = ".cpython-311.pyc"
 _SUBTREE_DEPTH = 4
 """Of `lib/python3.11/site-packages/<package>`."""
 
@@ -161,16 +160,16 @@ def link_bytecode(root: Path, layer: Layer, owners: Mapping[str, Path]) -> None:
         OSError: the disk is full.
     """
     made: dict[str, bool] = {}
-    for file in layer.compiled.listing if layer.compiled else ():
-        folder, _, name = file.path.rpartition("/")
-        source = f"{folder.rpartition('/')[0]}/{name.removesuffix(_SUFFIX)}.py"
-        if owners.get(source) != layer.tree:
+    compiled = layer.compiled
+    for file in compiled.listing if compiled else ():
+        folder = file.path.rpartition("/")[0]
+        if compiled is None or owners.get(source_of(file.path)) != layer.tree:
             continue
         if folder not in made:
             made[folder] = _make_folder(f"{root}/{folder}")
         if made[folder]:
             with contextlib.suppress(FileExistsError):
-                _link(layer.source(file.path), f"{root}/{file.path}")
+                _link(f"{compiled.tree}/{file.path}", f"{root}/{file.path}")
 
 
 def _make_folder(folder: str) -> bool:

@@ -87,9 +87,13 @@ class Compiler:
 
     Source files are parsed, never imported: a package's `.pth` files and `sitecustomize` lie below the
     folder, which is on no path of this interpreter (`-P -s -S`).
+
+    Attributes:
+        version: names the interpreter and the program that it runs, see `Interpreter`.
     """
 
     python: Path
+    version: str
     bounds: Bounds
     jobs: int = os.cpu_count() or 1
     lifeline: int | None = None
@@ -160,7 +164,7 @@ class Interpreter:
     """What compiles: its exact version and its program's digest (`3.11.7-0a1b2c3d`), and its magic number.
 
     Interpreters of one magic number may write different bytecode for one source, each as good as the other,
-    and so does one interpreter that runs another program. So layers and images name both.
+    and so does one interpreter that runs another program. So what holds bytecode names both.
     """
 
     version: str

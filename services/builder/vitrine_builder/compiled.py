@@ -1,7 +1,7 @@
 """Bytecode of layers: in a folder beside each layer's tree, there completely or not at all.
 
 A layer is of use without it, for Python compiles in memory what it finds no bytecode of. So its making is not
-waited for where only folders are wanted, and is where an image holds it.
+waited for. Interpreters of one magic number may write different bytecode: each has a folder of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class BytecodeStore:
         """
         if layer.compiled is not None or layer.package.conda:
             return layer
-        place = _place(layer)
+        place = self._place(layer)
         known = self._known.get(place)
         if known is None or not known.tree.is_dir():
             try:
@@ -99,11 +99,10 @@ class BytecodeStore:
         listing = list_files(draft / "tree")
         kept = {"uncompiled": uncompiled, "listing": listing}
         (draft / "bytecode.json").write_text(json.dumps(kept))
-        place = _place(layer)
+        place = self._place(layer)
         publish(draft, place)
         known = self._known[place] = Bytecode(place / "tree", listing, uncompiled)
         return replace(layer, compiled=known)
 
-
-def _place(layer: Layer) -> Path:
-    return layer.tree.parent / "bytecode"
+    def _place(self, layer: Layer) -> Path:
+        return layer.tree.parent / f"bytecode-{self.layers.compiler.version}"

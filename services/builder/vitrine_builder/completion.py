@@ -15,16 +15,18 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import scandir
 from pathlib import Path
 
 from vitrine_builder.assembly import link_bytecode
 from vitrine_builder.bytecode import Pauses
 from vitrine_builder.compiled import BytecodeStore
+from vitrine_builder.images.compiled import CompiledImages
 from vitrine_builder.images.content import merge
 from vitrine_builder.images.plan import plan_layers
 from vitrine_builder.layers import Layer, LayerStore, layer_use
-from vitrine_builder.lock import Lock
+from vitrine_builder.lock import Lock, SystemLock
 from vitrine_common.usage import environment_use
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Completer:
         self.bytecode = BytecodeStore(layers)
         self.on_complete: Callable[[str, float], Awaitable[None]] | None = None
         """Told an environment's digest and the milliseconds that its bytecode took."""
+        self.images: CompiledImages | None = None
+        """Makes images with bytecode of environments that have one without."""
         self._workspace = layers.workspace
         self._layers = layers
         self._pauses = Pauses()
@@ -132,22 +136,32 @@ class Completer:
         """
         table = self._workspace.uses
         with table.claims() as claims, table.open() as uses:
-            if is_complete(environment) or not claims.take(f"completing {environment.name}"):
+            if await self._has_all(environment) or not claims.take(f"completing {environment.name}"):
                 return False
             await uses.add(environment_use(environment.name))
-            lock = Lock.from_json(json.loads((environment / "environment.json").read_bytes())["packages"])
+            lock = lock_of(environment)
             await uses.add(*(layer_use(self._layers.place(package)) for package in lock.packages))
-            if is_complete(environment):
+            if await self._has_all(environment):
                 return False
             found = [self._layers.find(package) for package in lock.packages]
             layers = [layer for layer in found if layer is not None]
-            failed = await self._fill(environment, layers, wanted)
-            # Layers of a builder that compiles otherwise may be gone: what is linked is all there will be.
+            failed = await self._fill(environment, lock, layers, wanted)
+            # Layers may be gone: what is linked is all there will be.
             self._mark(environment, {"uncompiled": failed, "without": len(found) - len(layers)})
             return True
 
-    async def _fill(self, environment: Path, layers: Sequence[Layer], wanted: frozenset[str]) -> int:
-        """Compile and link in; return how many sources do not compile."""
+    async def _has_all(self, environment: Path) -> bool:
+        return is_complete(environment) and not await self._wants_image(environment)
+
+    async def _wants_image(self, environment: Path) -> bool:
+        if self.images is None:
+            return False
+        return await asyncio.to_thread(self.images.wants, f"sha256:{environment.name}")
+
+    async def _fill(
+        self, environment: Path, lock: Lock, layers: Sequence[Layer], wanted: frozenset[str]
+    ) -> int:
+        """Compile and link in, and make the image with bytecode; return how many sources do not compile."""
         ordered = [layer for group in plan_layers(layers) for layer in group]
         owners = {path: layer.tree for path, (layer, _file) in merge(ordered).items()}
         done: list[Layer] = []
@@ -167,12 +181,26 @@ class Completer:
         finally:
             linking.cancel()
             await asyncio.gather(linking, return_exceptions=True)
+        if self.images is not None and len(done) == len(lock.packages):
+            await self._pauses.over()
+            if await self._wants_image(environment):
+                digest = f"sha256:{environment.name}"
+                await asyncio.to_thread(self.images.make, digest, lock, done, owners)
         return sum(layer.compiled.uncompiled for layer in done if layer.compiled is not None)
 
     def _mark(self, environment: Path, told: Mapping[str, int]) -> None:
         with self._workspace.draft() as draft:
             (draft / MARKER).write_text(json.dumps(told))
             (draft / MARKER).replace(environment / MARKER)
+
+
+def lock_of(environment: Path) -> Lock:
+    """Return the lock of a published environment. Raises FileNotFoundError: it is gone."""
+    kept = json.loads((environment / "environment.json").read_bytes())
+    lock = Lock.from_json(kept["packages"])
+    if not kept.get("system"):
+        return lock
+    return replace(lock, system=SystemLock(kept["system"], kept["base"], tuple(kept["system_packages"])))
 
 
 def _useful_first(layers: Sequence[Layer], wanted: frozenset[str]) -> list[Layer]:

@@ -49,7 +49,6 @@ class Dossiers:
             self.workspace,
             lock,
             target=target,
-            interpreter=self.layers.compiler_version,
             find=self.layers.find,
             base=base,
         )
@@ -73,12 +72,12 @@ class Dossiers:
     def wheels(self, lock: Lock, reused: frozenset[LockedPackage]) -> list[EnvironmentWheel]:
         """Return the layers of an environment with their sizes; `reused` were there before."""
         found = [(package, self.layers.find(package)) for package in lock.packages]
-        target, compiler = self.layers.uv.target, self.layers.compiler_version
+        target = self.layers.uv.target
         return [
             EnvironmentWheel(
                 name=package.name,
                 version=package.version,
-                digest=layer_digest(package, target, compiler),
+                digest=layer_digest(package, target),
                 size_bytes=layer.size,
                 reused=package in reused,
             )

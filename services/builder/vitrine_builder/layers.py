@@ -86,15 +86,8 @@ class Layer:
         """Bytes of all files, without bytecode."""
         return sum(file.size for file in self.listing)
 
-    @property
-    def everything(self) -> tuple[LayerFile, ...]:
-        """Every file, bytecode included where it is there."""
-        return (*self.listing, *self.compiled.listing) if self.compiled else self.listing
-
     def source(self, path: str) -> str:
-        """Return where the file `path` of `everything` lies."""
-        if self.compiled is not None and "/__pycache__/" in path:
-            return f"{self.compiled.tree}/{path}"
+        """Return where the file `path` of the listing lies."""
         return f"{self.tree}/{path}"
 
 
@@ -108,7 +101,7 @@ class LayerStore:
     """Makes layers and finds those that exist. A layer is there completely or not at all.
 
     Attributes:
-        compiler_version: of the interpreter that compiles; part of a layer's name.
+        compiler: makes the bytecode that follows.
         find_links: folders of wheels that were built here.
         least_bytes: left on the disk whatever a wheel unpacks to.
     """
@@ -116,7 +109,6 @@ class LayerStore:
     workspace: Workspace
     uv: Uv
     compiler: Compiler
-    compiler_version: str = ""
     find_links: tuple[Path, ...] = ()
     least_bytes: int = 0
     _known: dict[LockedPackage, Layer] = field(default_factory=dict, repr=False, compare=False)
@@ -137,7 +129,7 @@ class LayerStore:
 
     def place(self, package: LockedPackage) -> Path:
         """Return where the layer of `package` is, or would be."""
-        digest = layer_digest(package, self.uv.target, self.compiler_version)
+        digest = layer_digest(package, self.uv.target)
         return self.workspace.layers / digest.removeprefix("sha256:")
 
     async def make(

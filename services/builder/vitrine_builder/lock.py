@@ -135,14 +135,13 @@ def environment_digest(lock: Lock, target: Target) -> str:
     return digest_of_json(parts if lock.system is None else {**parts, "system": lock.system.digest})
 
 
-def layer_digest(package: LockedPackage, target: Target, compiler: str = "") -> str:
-    """Return the name of the layer that one package makes on `target` with bytecode of `compiler`."""
+def layer_digest(package: LockedPackage, target: Target) -> str:
+    """Return the name of the layer that one package makes on `target`: equal anywhere."""
     return digest_of_json(
         {
             "format": FORMAT_VERSION,
             "package": package.text,
             "python": target.python,
             "platform": target.platform,
-            "compiler": compiler,
         }
     )

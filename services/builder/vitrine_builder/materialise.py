@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from vitrine_builder.assembly import Ahead, Guesses, begin_ahead
 from vitrine_builder.completion import Completer
 from vitrine_builder.failures import disk_errors
 from vitrine_builder.images.record import ImageRecord
-from vitrine_builder.images.work import Images, ImageWork, Planned
+from vitrine_builder.images.work import Images
 from vitrine_builder.layers import Layer, LayerStore, layer_use
 from vitrine_builder.lock import FORMAT_VERSION, Lock, Target, environment_digest
 from vitrine_builder.progress import Report, Step, Stopwatch, silent
@@ -130,38 +130,23 @@ class EnvironmentStore:
                 return present
             self.workspace.require_space(self.free_bytes)
             found = self._folder(lock)
-            image = await stack.enter_async_context(self._image(digest, lock, report))
             if found is None and ahead is None:
                 ahead = await stack.enter_async_context(begin_ahead(self.workspace, self.target))
             layers = await self._layers(lock, report, watch, None if found else ahead)
-            compiling = None
-            if image is not None:
-                image.plan([Planned(layer.package, layer.content) for layer in layers])
-                compiling = await stack.enter_async_context(
-                    _begun(self._compile(layers, report, watch, image))
-                )
+            image = None
+            if self.images is not None:
+                begun = self.images.begin(digest, lock, layers, report)
+                image = await stack.enter_async_context(begun)
             if found is None:
                 assert ahead is not None
                 with watch.measure("assemble"):
                     report(Step("assemble", f"{len(layers)} packages"))
                     found = await self._assemble(digest, lock, layers, ahead)
-                self.completer.add(found.path, ahead.wanted)
-            if image is not None and compiling is not None:
-                await compiling
+            if image is not None:
                 with watch.measure("load"):
-                    found = replace(found, image=await image.finish())
+                    found = replace(found, image=await asyncio.shield(image))
+        self.completer.add(found.path, ahead.wanted if ahead else frozenset())
         return replace(found, made=True)
-
-    @contextlib.asynccontextmanager
-    async def _image(self, digest: str, lock: Lock, report: Report) -> AsyncIterator[ImageWork | None]:
-        if self.images is None:
-            yield None
-            return
-        image = self.images.begin(digest, lock, report)
-        try:
-            yield image
-        finally:
-            await image.abandon()
 
     async def _layers(self, lock: Lock, report: Report, watch: Stopwatch, ahead: Ahead | None) -> list[Layer]:
         """Return the layers in the order of the lock; those that exist are laid out meanwhile."""
@@ -175,23 +160,6 @@ class EnvironmentStore:
             made = await self.layers.make(missing, report, watch)
             layers.update((layer.package, layer) for layer in made)
         return [layers[package] for package in lock.packages]
-
-    async def _compile(
-        self, layers: Sequence[Layer], report: Report, watch: Stopwatch, image: ImageWork
-    ) -> None:
-        """Compile what an image needs, large ones first; it hears of each layer as soon as it is complete."""
-        done = 0
-
-        def add(layer: Layer) -> None:
-            nonlocal done
-            done += 1
-            report(Step("compile", layer.name, done, len(layers), "packages"))
-            image.add(layer)
-
-        ordered = sorted(layers, key=lambda layer: (-layer.content, layer.name))
-        report(Step("compile", "", 0, len(layers), "packages"))
-        with watch.measure("compile"):
-            await self.completer.bytecode.make(ordered, add)
 
     async def _assemble(self, digest: str, lock: Lock, layers: Sequence[Layer], ahead: Ahead) -> Materialised:
         started = utcnow()
@@ -227,17 +195,6 @@ class EnvironmentStore:
         except FileNotFoundError:
             return None
         return Materialised(digest, path, len(lock.packages), kept["files"], kept["size"], made=False)
-
-
-@contextlib.asynccontextmanager
-async def _begun(work: Coroutine[None, None, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Give `work` as a task that does not outlive the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _names(requirements: str) -> Iterator[str]:

@@ -55,7 +55,6 @@ class Materials:
 
     Attributes:
         digest: the environment's.
-        interpreter: exact version of the interpreter that compiled its bytecode.
         base: digest of the base system, where the environment stands on one.
         release: Debian's name of the base's release; empty where nothing is known of the base.
         system: digest of the layer of system packages.
@@ -65,7 +64,6 @@ class Materials:
     digest: str
     lock: str
     target: Target
-    interpreter: str
     wheels: tuple[WheelPart, ...]
     conda: tuple[str, ...] = ()
     base: str | None = None
@@ -80,7 +78,6 @@ def gather(
     lock: Lock,
     *,
     target: Target,
-    interpreter: str,
     find: Callable[[LockedPackage], Layer | None],
     base: str | None,
 ) -> Materials:
@@ -94,7 +91,6 @@ def gather(
         digest=environment_digest(lock, target),
         lock=lock.digest,
         target=target,
-        interpreter=interpreter,
         wheels=wheels,
         conda=tuple(entry for package in lock.packages for entry in package.conda),
         base=base,

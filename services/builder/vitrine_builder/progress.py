@@ -14,7 +14,6 @@ StepName = Literal[
     "system",
     "download",
     "unpack",
-    "compile",
     "assemble",
     "load",
     "push",
@@ -47,7 +46,6 @@ class Step:
 _WORDS = {
     "download": "Downloading",
     "unpack": "Unpacking",
-    "compile": "Compiling",
     "assemble": "Laying out",
     "load": "Loading into Docker:",
     "push": "Pushing",

@@ -42,7 +42,7 @@ def provenance(materials: Materials, image: str | None, sbom: str) -> bytes:
                         "python": materials.target.python,
                         "platform": materials.target.platform,
                     },
-                    "internalParameters": {"format": FORMAT_VERSION, "compiler": materials.interpreter},
+                    "internalParameters": {"format": FORMAT_VERSION},
                     "resolvedDependencies": _inputs(materials),
                 },
                 "runDetails": {

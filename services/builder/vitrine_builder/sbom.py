@@ -116,7 +116,8 @@ def _conda(entry: str) -> Component:
 
 
 def _interpreter(materials: Materials) -> Component:
-    version = materials.interpreter.partition("-")[0]
+    # Which patch release it is depends on the host, or is told by the base's packages.
+    version = materials.target.python
     purl = PackageURL("generic", None, "python", version)
     return Component(
         name="python",
@@ -124,7 +125,6 @@ def _interpreter(materials: Materials) -> Component:
         type=ComponentType.PLATFORM,
         purl=purl,
         bom_ref=BomRef(purl.to_string()),
-        properties=_properties({"compiler": materials.interpreter}),
     )
 
 

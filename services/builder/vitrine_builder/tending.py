@@ -15,6 +15,7 @@ from vitrine_builder.images.docker import PARTIAL, REPOSITORY, Daemon
 from vitrine_builder.references import named
 from vitrine_builder.workspace import Workspace
 from vitrine_common.usage import environment_use
+from vitrine_engine.docker.images import WITH_BYTECODE
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ def _recorded(workspace: Workspace) -> Iterator[tuple[str, str, Path | None]]:
     """Yield images of environments that this store no longer has: name, environment, and the record of it."""
     for record in named(workspace.images / "records"):
         if not (workspace.root / record.name).is_dir():
+            # The record goes last: what a kill leaves is found by it.
+            yield f"{REPOSITORY}:{record.name}{WITH_BYTECODE}", record.name, None
             yield f"{REPOSITORY}:{record.name}", record.name, record
 
 

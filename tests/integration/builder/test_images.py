@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,16 +17,19 @@ import pytest
 
 from docker_daemon import DockerDaemon
 from vitrine_builder.app import Parts, open_parts
+from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.failures import BuildFailure
 from vitrine_builder.images.config import BaseImage, ImageLayer
 from vitrine_builder.images.docker import REPOSITORY, Daemon
-from vitrine_builder.images.work import Images, Planned, name_of
+from vitrine_builder.images.plan import plan_layers
+from vitrine_builder.images.work import Images, name_of
 from vitrine_builder.lock import Lock
 from vitrine_builder.materialise import Materialised
 from vitrine_builder.requirements import parse_requirements
 from vitrine_builder.sdists import BuildSandboxes
 from vitrine_builder.settings import BuilderSettings
 from vitrine_builder.workspace import open_workspace
+from vitrine_engine.docker.images import WITH_BYTECODE
 
 # A C extension with programs, one with a data folder, and plain modules.
 FIRST = b"charset-normalizer==3.4.4\nmarkdown-it-py==4.0.0\npyyaml==6.0.3\n"
@@ -33,18 +38,17 @@ BASE = BaseImage("sha256:" + "b" * 64, (ImageLayer("sha256:" + "b" * 64, 10, "ba
 
 
 @contextlib.asynccontextmanager
-async def builder(root: Path, daemon: DockerDaemon | None = None) -> AsyncIterator[Parts]:
+async def builder(root: Path, daemon: DockerDaemon | None = None, **more: object) -> AsyncIterator[Parts]:
     """Give a builder with empty caches below `root`."""
-    settings = BuilderSettings()
     if daemon is not None:
-        settings = BuilderSettings(images="docker", docker_url=daemon.url, base_image=daemon.base_image)
+        more |= {"images": "docker", "docker_url": daemon.url, "base_image": daemon.base_image}
+    settings = BuilderSettings.model_validate(more)
     with open_workspace(root) as workspace:
         sandboxes = BuildSandboxes(root / ".builder" / "sandboxes", settings.build_limits)
         try:
             parts = await open_parts(settings, workspace, sandboxes)
             if daemon is None:
-                version = parts.store.layers.compiler_version
-                images = Images(workspace, settings.target, version, BASE)
+                images = Images(workspace, settings.target, BASE)
                 object.__setattr__(parts.store, "images", images)
             yield parts
             if parts.store.images is not None and parts.store.images.daemon is not None:
@@ -72,16 +76,9 @@ async def layers_of(parts: Parts, lock: Lock) -> list[bytes]:
     """Return the bytes of every layer above the base."""
     images = parts.store.images
     assert images is not None
-    work = images.begin("sha256:x", lock, lambda _step: None)
-    layers = [parts.store.layers.find(package) for package in lock.packages]
-    work.plan([Planned(layer.package, layer.content) for layer in layers if layer])
-    for layer in layers:
-        assert layer is not None
-        compiled = parts.store.completer.bytecode.find(layer)
-        assert compiled is not None
-        work.add(compiled)
-    image = await work.complete()
-    return [b"".join(each.chunks()) for each in image.layers if each.kind != "base"]
+    layers = [layer for package in lock.packages if (layer := parts.store.layers.find(package))]
+    made = [*images.below(lock), *images.groups(plan_layers(layers))]
+    return [b"".join(part.chunks()) for part in made if not part.is_base]
 
 
 async def test_two_builders_make_the_same_bytes_from_one_lock(tmp_path: Path) -> None:
@@ -104,6 +101,40 @@ async def test_two_builders_make_the_same_bytes_from_one_lock(tmp_path: Path) ->
         assert any(name.endswith(".so") for name in here)
         assert here == there
         assert await layers_of(one, lock) == await layers_of(two, lock)
+
+
+async def test_the_interpreter_of_the_host_is_in_no_image(tmp_path: Path) -> None:
+    """Two builds of one Python write different bytecode; an image and its documents know of neither."""
+    here, there = sorted(interpreters().items())[:2]
+    async with (
+        builder(tmp_path / "here", python=here[1]) as one,
+        builder(tmp_path / "there", python=there[1]) as two,
+    ):
+        assert one.store.layers.compiler.version != two.store.layers.compiler.version
+        lock, first = await make(one, FIRST)
+        second_lock, second = await make(two, FIRST)
+        assert first.image is not None
+        assert second.image is not None
+        assert second_lock == lock
+        assert first.image.digest == second.image.digest
+        assert await layers_of(one, lock) == await layers_of(two, lock)
+        assert tree(first.path) == tree(second.path)
+        dossiers = [Dossiers(parts.store.workspace, parts.store.layers).make(lock) for parts in (one, two)]
+        assert dossiers[0] == dossiers[1]
+
+
+def interpreters() -> dict[str, Path]:
+    """Return Pythons of this machine by what their builds are called; the test needs two."""
+    found: dict[str, Path] = {}
+    places = [Path("/usr/bin"), Path("/usr/local/bin"), Path(sys.base_prefix) / "bin"]
+    places += sorted(Path.home().glob(".pyenv/versions/3.11.*/bin"))
+    for python in [place / "python3.11" for place in places]:
+        if python.exists():
+            show = [str(python), "-c", "import sys, platform; print(sys.version, platform.python_compiler())"]
+            found.setdefault(subprocess.run(show, capture_output=True, check=True, text=True).stdout, python)
+    if len(found) < 2:
+        pytest.skip("this machine has one build of Python 3.11 only; the test compares two")
+    return found
 
 
 async def test_one_package_more_leaves_every_other_layer_as_it_was(tmp_path: Path) -> None:
@@ -138,18 +169,43 @@ async def test_a_daemon_gets_what_it_lacks_and_runs_it(tmp_path: Path, docker_da
         assert client.images.list(filters={"label": "dev.vitrine.partial"}, all=True) == []
         said = client.containers.run(
             name_of(second.digest),
-            ["/env/bin/python", "-c", "import six, yaml, sys; print(six.__cached__, yaml.__with_libyaml__)"],
+            ["/env/bin/python", "-c", "import six, yaml; print(six.__version__, yaml.__with_libyaml__)"],
             remove=True,
             network_mode="none",
         )
-        assert said.decode().split() == [
-            "/env/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc",
-            "True",
-        ]
+        assert said.decode().split() == ["1.17.0", "True"]
         said = client.containers.run(name_of(second.digest), ["normalizer", "--version"], remove=True)
         assert b"3.4.4" in said
         for made in (first, second):
             client.images.remove(name_of(made.digest))
+
+
+async def test_bytecode_follows_in_an_image_of_its_own(tmp_path: Path, docker_daemon: DockerDaemon) -> None:
+    program = (
+        "import json, sys, importlib.util as u, pathlib as p; import six, yaml, markdown_it;"
+        "names = [m for m in sys.modules.values() if (getattr(m, '__file__', '') or '').startswith('/env')];"
+        "print(json.dumps([m.__name__ for m in names if m.__file__.endswith('.py')"
+        " and not p.Path(m.__cached__).exists()]), len(names))"
+    )
+    with contextlib.closing(docker_daemon.client()) as client:
+        async with builder(tmp_path, docker_daemon) as parts:
+            _, first = await make(parts, FIRST)
+            assert await parts.store.completer.complete(first.path)
+            _, second = await make(parts, SECOND)
+            assert await parts.store.completer.complete(second.path)
+            assert await parts.store.completer.complete(second.path) is False
+            name = f"{name_of(second.digest)}{WITH_BYTECODE}"
+            client.images.remove(name)
+            assert await parts.store.completer.complete(second.path), "it is made again where it was lost"
+        image = client.images.get(name)
+        plain = client.images.get(name_of(second.digest)).attrs["RootFS"]["Layers"]
+        assert [layer for layer in image.attrs["RootFS"]["Layers"] if layer in plain] == plain
+        said = client.containers.run(name, ["/env/bin/python", "-c", program], remove=True).decode()
+        assert said.startswith("[] "), said
+        assert client.images.list(filters={"label": "dev.vitrine.partial"}, all=True) == []
+        for made in (first, second):
+            client.images.remove(name_of(made.digest))
+            client.images.remove(f"{name_of(made.digest)}{WITH_BYTECODE}")
 
 
 async def test_an_image_that_the_daemon_lost_is_sent_again(

@@ -15,12 +15,15 @@ import pytest
 from builder_desk import Desk
 from builder_stores import Catalogue, left_behind, make_catalogue
 from docker_daemon import DockerDaemon, why_no_daemon
+from vitrine_builder.completion import is_complete
+from vitrine_common.environments import image_reference
 from vitrine_common.ids import new_id
 from vitrine_common.states import BuildState
+from vitrine_engine.docker.images import WITH_BYTECODE
 
 pytestmark = pytest.mark.timeout(400)
 
-STEPS = ("queued", "resolve", "download", "unpack", "compile", "assemble", "load", "done")
+STEPS = ("queued", "resolve", "download", "unpack", "assemble", "load", "done")
 SWEEP = 1
 
 
@@ -112,7 +115,35 @@ async def test_whatever_step_a_builder_is_killed_at_the_next_one_completes_the_b
         assert await killed.stop() == [0]
         assert await settled(killed.environments) == [], goal
     print("killed at:", {step or "before any": goals for step, goals in hits.items()})
-    assert {"resolve", "download", "compile"} <= set(hits) or len(hits) >= 5, hits
+    assert {"resolve", "download", "load"} <= set(hits) or len(hits) >= 5, hits
+
+
+async def test_bytecode_whose_builder_is_killed_is_there_after_the_next_one_began(
+    killed: Desk, catalogue: Catalogue, own_daemon: DockerDaemon
+) -> None:
+    doomed = await killed.start()
+    chosen = sorted(catalogue.names[20:28])
+    build = await killed.end(await killed.request(catalogue.text(chosen).decode()))
+    environment = killed.path(build)
+    async with asyncio.timeout(60):
+        while not list(killed.environments.glob(".builder/drafts/*/*/tree/**/*.pyc")):
+            assert not is_complete(environment)
+            await asyncio.sleep(0.01)
+    doomed.kill()
+    await asyncio.to_thread(doomed.wait)
+    assert not is_complete(environment)
+    await killed.start()
+    async with asyncio.timeout(60):
+        while not is_complete(environment):
+            await asyncio.sleep(0.05)
+    document = await killed.document(build)
+    program = f"import {chosen[0]}.m1 as m, os; print(m.OWNER, os.path.exists(m.__cached__))"
+    with contextlib.closing(own_daemon.client()) as client:
+        name = f"{image_reference(document.id)}{WITH_BYTECODE}"
+        answer = client.containers.run(name, ["/env/bin/python", "-c", program], remove=True)
+        assert answer.decode().split() == [chosen[0], "True"]
+    assert await killed.stop() == [0]
+    assert await settled(killed.environments) == []
 
 
 async def test_a_daemon_that_is_killed_while_it_loads_gets_the_image_from_the_next_attempt(

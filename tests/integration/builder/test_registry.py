@@ -17,11 +17,11 @@ from registry_server import HTPASSWD, PASSWORD, USER, RegistryServer
 from vitrine_builder.app import Parts, open_parts
 from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.failures import BuildFailure
-from vitrine_builder.images.config import BaseImage, ImageLayer
+from vitrine_builder.images.config import BaseImage, ImageLayer, tag_of
 from vitrine_builder.images.layout import Layout
 from vitrine_builder.images.pull import Puller
 from vitrine_builder.images.registry import Registry, open_registry
-from vitrine_builder.images.registry_push import Compression, Destination, Pusher, tag_of
+from vitrine_builder.images.registry_push import Compression, Destination, Pusher
 from vitrine_builder.images.verify import verify_image
 from vitrine_builder.images.work import Images, name_of
 from vitrine_builder.materialise import Materialised
@@ -82,8 +82,7 @@ async def builder(
             parts = await open_parts(settings, workspace, sandboxes)
             pusher = Pusher(workspace, to or Layout(workspace), compression)
             attach = Dossiers(workspace, parts.store.layers).attachments
-            version = parts.store.layers.compiler_version
-            images = Images(workspace, settings.target, version, base, None, pusher, None, attach)
+            images = Images(workspace, settings.target, base, None, pusher, None, attach)
             yield replace(parts, store=replace(parts.store, images=images))
         finally:
             await sandboxes.aclose()

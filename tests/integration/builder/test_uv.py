@@ -63,7 +63,7 @@ def unreachable(make_uv: MakeUv) -> Uv:
 
 
 def environments(workspace: Workspace, uv: Uv, free_bytes: int = 1) -> EnvironmentStore:
-    compiler = Compiler(uv.python, Bounds(120), jobs=1)
+    compiler = Compiler(uv.python, "", Bounds(120), jobs=1)
     layers = LayerStore(workspace, uv, compiler)
     return EnvironmentStore(workspace, layers, uv.target, "", free_bytes, Completer(layers))
 

@@ -37,7 +37,7 @@ def layer(path: Path, files: dict[str, str]) -> Layer:
 
 async def compile_all(root: Path, inside: str = "/env/lib", jobs: int = 2) -> Compiled:
     done: list[Compiled] = []
-    compiler = Compiler(PYTHON, Bounds(60), jobs=jobs)
+    compiler = Compiler(PYTHON, "", Bounds(60), jobs=jobs)
     await compiler.compile([Folder(root, inside, root)], lambda _number, compiled: done.append(compiled))
     return done[0]
 

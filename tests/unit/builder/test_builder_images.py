@@ -7,18 +7,19 @@ import io
 import json
 import random
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from vitrine_builder.failures import BuildFailure
-from vitrine_builder.images.config import BaseImage, ImageLayer, assemble_image
-from vitrine_builder.images.content import meta_layer, wheel_entries
+from vitrine_builder.images.config import BaseImage, Image, ImageLayer, config_bytes
+from vitrine_builder.images.content import bytecode_entries, meta_layer, outdated, wheel_entries
 from vitrine_builder.images.docker import Archive
+from vitrine_builder.images.parts import FixedPart
 from vitrine_builder.images.plan import LARGE_BYTES, MOST_ALONE, MOST_LAYERS, SMALL_BYTES, plan_layers
 from vitrine_builder.images.tar import Entry, Tar, file_entry, link_entry, whole
-from vitrine_builder.layers import Layer, list_files
+from vitrine_builder.layers import Bytecode, Layer, list_files
 from vitrine_builder.lock import LockedPackage, Target
 
 SITE = "lib/python3.11/site-packages"
@@ -117,21 +118,66 @@ def layer(path: Path, files: dict[str, str]) -> Layer:
 
 
 def test_a_layer_takes_along_the_bytecode_of_what_it_hides(tmp_path: Path) -> None:
-    made = layer(
-        tmp_path / "a",
-        {
-            f"{SITE}/good.py": "",
-            f"{SITE}/__pycache__/good.cpython-311.pyc": "",
-            f"{SITE}/bad.py": "print 'old'",
-            f"{SITE}/tests/x.py": "",
-            "bin/python": "evil",
-        },
-    )
-    paths = [entry.path for entry in wheel_entries([made], Target())]
-    assert f"env/{SITE}/__pycache__/.wh.bad.cpython-311.pyc" in paths
-    assert [path for path in paths if ".wh." in path or path == "env/bin/python"] == [
-        f"env/{SITE}/__pycache__/.wh.bad.cpython-311.pyc"
-    ]
+    """Conda's packages bring bytecode, which no import compares with its source."""
+    brought = {
+        f"{SITE}/one.py": "old",
+        f"{SITE}/__pycache__/one.cpython-311.pyc": "of the old",
+        f"{SITE}/two.py": "",
+        f"{SITE}/__pycache__/two.cpython-311.pyc": "",
+    }
+    conda, wheel = layer(tmp_path / "conda", brought), layer(tmp_path / "one", {f"{SITE}/one.py": "new"})
+    stale = f"{SITE}/__pycache__/one.cpython-311.pyc"
+    assert outdated([[wheel], [conda]]) == [(), ()]
+    assert outdated([[conda], [wheel]]) == [(), (stale,)]
+    paths = [entry.path for entry in wheel_entries([wheel], Target(), (stale,))]
+    assert f"env/{SITE}/__pycache__/.wh.one.cpython-311.pyc" in paths
+    together = [entry.path for entry in wheel_entries([conda, wheel], Target())]
+    assert f"env/{stale}" not in together
+    assert not [path for path in together if ".wh." in path]
+
+
+def test_a_package_brings_neither_an_interpreter_nor_what_hides_the_files_of_others(tmp_path: Path) -> None:
+    brought = {
+        f"{SITE}/good.py": "",
+        "bin/python": "evil",
+        f"{SITE}/.wh.six.py": "",
+        f"{SITE}/.wh..wh..opq": "",
+        f"{SITE}/.wh.numpy/__init__.py": "",
+    }
+    paths = [entry.path for entry in wheel_entries([layer(tmp_path / "a", brought)], Target())]
+    assert [path for path in paths if not path.endswith("/")] == [f"env/{SITE}/good.py"]
+
+
+def test_bytecode_is_that_of_the_source_that_wins(tmp_path: Path) -> None:
+    layers = []
+    for name, files in (("low", ("one.py", "two.py")), ("high", ("two.py", "three/__pycache__"))):
+        plain = layer(tmp_path / name, {f"{SITE}/{file}": name for file in files})
+        made = layer(
+            tmp_path / f"{name}.bytecode",
+            {
+                f"{SITE}/__pycache__/{file.removesuffix('.py')}.cpython-311.pyc": name
+                for file in files
+                if file.endswith(".py")
+            }
+            | {f"{SITE}/three/__pycache__/x.cpython-311.pyc": "behind a file"},
+        )
+        layers.append(replace(plain, compiled=Bytecode(made.tree, made.listing, 0)))
+    low, high = layers
+    owners = {
+        f"{SITE}/one.py": low.tree,
+        f"{SITE}/two.py": high.tree,
+        f"{SITE}/three/__pycache__": high.tree,
+        f"{SITE}/three/x.py": high.tree,
+    }
+    entries = bytecode_entries(layers, owners)
+    assert {entry.path: entry.source for entry in entries if entry.source} == {
+        f"env/{SITE}/__pycache__/one.cpython-311.pyc": (
+            f"{tmp_path}/low.bytecode/{SITE}/__pycache__/one.cpython-311.pyc"
+        ),
+        f"env/{SITE}/__pycache__/two.cpython-311.pyc": (
+            f"{tmp_path}/high.bytecode/{SITE}/__pycache__/two.cpython-311.pyc"
+        ),
+    }
 
 
 def test_what_every_environment_has_starts_the_bases_python() -> None:
@@ -149,7 +195,8 @@ BASE = BaseImage(
 
 def test_a_configuration_tells_digests_and_nothing_of_who_made_it() -> None:
     labels = {"environment": "sha256:e", "lock": "sha256:l"}
-    image = assemble_image("sha256:e", BASE, [ImageLayer("sha256:w", 2, "wheels", ("a==1",))], labels)
+    layers = (*BASE.layers, ImageLayer("sha256:w", 2, "wheels", ("a==1",)))
+    image = Image("sha256:e", "e", config_bytes(BASE, layers, labels), layers)
     document = json.loads(image.config)
     assert document["rootfs"]["diff_ids"] == ["sha256:b", "sha256:w"]
     assert document["config"] == {
@@ -161,7 +208,7 @@ def test_a_configuration_tells_digests_and_nothing_of_who_made_it() -> None:
 
 
 def test_an_archive_names_all_layers_and_holds_those_that_are_missing() -> None:
-    layers = [meta_layer(Target(), "/usr"), meta_layer(Target(), "/usr/local")]
+    layers = [FixedPart(meta_layer(Target(), prefix)) for prefix in ("/usr", "/usr/local")]
     content = b"".join(Archive(layers, 1, "vitrine/env:x").chunks(lambda: b"{}"))
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         config = hashlib.sha256(b"{}").hexdigest() + ".json"

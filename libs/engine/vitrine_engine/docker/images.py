@@ -15,6 +15,8 @@ from vitrine_engine.protocol import SandboxSpec, StartError
 PREFIXES = ("/usr/local", "/usr")
 """Where images keep their Python: Docker's official ones, and Debian's."""
 REPOSITORY = "vitrine/base"
+WITH_BYTECODE = "-bytecode"
+"""Ends the name of an image that has bytecode, too; it follows the one without, and starts Python faster."""
 
 
 class Images:
@@ -29,7 +31,8 @@ class Images:
     async def choose(self, spec: SandboxSpec) -> tuple[str, bool]:
         """Return the image for a sandbox, and whether the environment's directory is shown in it."""
         if spec.image is not None:
-            found = await self._daemon.image_id(spec.image)
+            found = await self._daemon.image_id(f"{spec.image}{WITH_BYTECODE}")
+            found = found or await self._daemon.image_id(spec.image)
             if found is not None:
                 return found, False
             if spec.environment is None:

@@ -86,7 +86,7 @@ def build_view(version: Version, build: Build | None, news: dict[str, Any] | Non
     )
 
 
-_STEPS = ("resolve", "system", "download", "unpack", "compile", "assemble", "load", "push", "bytecode")
+_STEPS = ("resolve", "system", "download", "unpack", "assemble", "load", "push", "bytecode")
 
 
 def _steps(build: Build) -> tuple[tuple[str, float], ...]:

@@ -16,7 +16,7 @@ EPOCH = "1970-01-01T00:00:00Z"
 LABEL = "dev.vitrine."
 MOST_BASE_LAYERS = 16
 _PASSED_ON = ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Volumes", "StopSignal", "Shell")
-Kind = Literal["base", "system", "wheels", "meta"]
+Kind = Literal["base", "system", "wheels", "bytecode", "meta"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,13 @@ class BaseImage:
 
 @dataclass(frozen=True)
 class Image:
-    """An assembled image. `digest` is that of `config`, which is the image's id in a Docker daemon."""
+    """An assembled image. `digest` is that of `config`, which is the image's id in a Docker daemon.
+
+    `tag` is what it is called where there are others.
+    """
 
     environment: str
+    tag: str
     config: bytes
     layers: tuple[ImageLayer, ...]
 
@@ -77,12 +81,9 @@ class Image:
         return sha256_bytes(self.config)
 
 
-def assemble_image(
-    environment: str, base: BaseImage, layers: Sequence[ImageLayer], labels: Mapping[str, str]
-) -> Image:
-    """Return the image of `environment`: `base` with `layers` on it, bottom up."""
-    everything = (*base.layers, *layers)
-    return Image(environment, config_bytes(base, everything, labels), everything)
+def tag_of(environment: str) -> str:
+    """Return the tag of an environment's image."""
+    return environment.removeprefix("sha256:")
 
 
 def config_bytes(base: BaseImage, layers: Sequence[ImageLayer], labels: Mapping[str, str]) -> bytes:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +29,12 @@ from vitrine_common.digests import sha256_bytes
 log = logging.getLogger(__name__)
 
 REPOSITORY = "vitrine/env"
-PARTIAL = f"{LABEL}partial"
+PARTIAL_LABEL = "partial"
+PARTIAL = f"{LABEL}{PARTIAL_LABEL}"
 
 
 class Sendable(Protocol):
-    """A layer to send: its bytes, and its diff id at least after they went by."""
+    """A layer to send."""
 
     @property
     def size(self) -> int:
@@ -44,11 +46,12 @@ class Sendable(Protocol):
 
 @dataclass
 class Daemon:
-    """A Docker daemon, asked from one thread at a time."""
+    """A Docker daemon; threads may share it."""
 
     url: str
     timeout: float = 600.0
     _client: docker.APIClient | None = field(default=None, repr=False)
+    _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def client(self) -> docker.APIClient:
@@ -57,22 +60,26 @@ class Daemon:
         Raises:
             BuildFailure: nobody answers, or the daemon keeps images in a way that this cannot serve.
         """
-        if self._client is None:
-            try:
-                _knock(self.url)
-                client = docker.APIClient(base_url=self.url, version="auto", timeout=self.timeout)
-                info = client.info()
-            except (DockerException, OSError) as error:
-                raise _unreachable(error) from None
-            if _in_containerd(info):
-                client.close()
-                sentence = (
-                    "This Docker daemon keeps its images in containerd, which takes whole images only; "
-                    "set VITRINE_BUILDER_IMAGES=registry, or turn the daemon's containerd image store off."
-                )
-                raise BuildFailure(FailureReason.INTERNAL, sentence)
-            self._client = client
-        return self._client
+        with self._opening:
+            if self._client is None:
+                self._client = self._open()
+            return self._client
+
+    def _open(self) -> docker.APIClient:
+        try:
+            _knock(self.url)
+            client = docker.APIClient(base_url=self.url, version="auto", timeout=self.timeout)
+            info = client.info()
+        except (DockerException, OSError) as error:
+            raise _unreachable(error) from None
+        if _in_containerd(info):
+            client.close()
+            sentence = (
+                "This Docker daemon keeps its images in containerd, which takes whole images only; "
+                "set VITRINE_BUILDER_IMAGES=registry, or turn the daemon's containerd image store off."
+            )
+            raise BuildFailure(FailureReason.INTERNAL, sentence)
+        return client
 
     def close(self) -> None:
         """Let the connection go."""

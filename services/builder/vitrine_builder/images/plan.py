@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol, TypeVar
 
 LARGE_BYTES = 6 << 20
@@ -19,6 +20,7 @@ MOST_ALONE = 72
 MIDDLE_GROUPS = 5
 TOP_GROUPS = 2
 MOST_LAYERS = MOST_ALONE + MIDDLE_GROUPS + TOP_GROUPS
+"""Of wheels. One of bytecode for each of the three tiers, and what lies below wheels, make at most 100."""
 
 
 class Sized(Protocol):
@@ -39,19 +41,28 @@ S = TypeVar("S", bound=Sized)
 def plan_layers(packages: Sequence[S]) -> tuple[tuple[S, ...], ...]:
     """Return the packages of each layer from the bottom up: at most `MOST_LAYERS` layers, none of them empty.
 
+    They are those of `plan_tiers`, one after the other.
+    """
+    return tuple(chain.from_iterable(plan_tiers(packages)))
+
+
+def plan_tiers(packages: Sequence[S]) -> tuple[tuple[tuple[S, ...], ...], ...]:
+    """Return the packages of each layer: of those with one package, of the middle and of the small ones.
+
     One package more changes the layer that it goes to, and where the largest `MOST_ALONE` are taken already,
     the one that the smallest of them has to join; every other layer holds what it held.
     """
     by_size = sorted(packages, key=lambda package: (-package.content, package.name))
     alone = [package for package in by_size if package.content >= LARGE_BYTES][:MOST_ALONE]
     taken = {package.name for package in alone}
-    groups: dict[tuple[bool, int], list[S]] = {}
+    tiers: tuple[dict[int, list[S]], dict[int, list[S]]] = ({}, {})
     for package in sorted(packages, key=lambda package: package.name):
         if package.name not in taken:
             top = package.content < SMALL_BYTES
             number = _number(package.name) % (TOP_GROUPS if top else MIDDLE_GROUPS)
-            groups.setdefault((top, number), []).append(package)
-    return (*((package,) for package in alone), *(tuple(groups[key]) for key in sorted(groups)))
+            tiers[top].setdefault(number, []).append(package)
+    middle, small = (tuple(tuple(groups[number]) for number in sorted(groups)) for groups in tiers)
+    return tuple((package,) for package in alone), middle, small
 
 
 def _number(name: str) -> int:

@@ -10,9 +10,8 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 
 from vitrine_builder.failures import BuildFailure, FailureReason
-from vitrine_builder.images.config import Image
+from vitrine_builder.images.config import Image, tag_of
 from vitrine_builder.images.docker import REPOSITORY
-from vitrine_builder.images.registry_push import tag_of
 from vitrine_builder.progress import Report, Step
 
 
@@ -39,7 +38,7 @@ class Puller:
         Raises:
             BuildFailure: the daemon is away, cannot pull, or has other layers afterwards.
         """
-        tag = tag_of(image.environment)
+        tag = image.tag
         report(Step("load", "pulled from the registry"))
         with self._client() as client:
             for line in client.pull(self.source, tag=tag, stream=True, decode=True):

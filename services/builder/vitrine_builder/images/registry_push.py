@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 import zstandard
 
-from vitrine_builder.images.config import LABEL, Image, ImageLayer
+from vitrine_builder.images.config import LABEL, Image, ImageLayer, tag_of
 from vitrine_builder.images.registry import INDEX, MANIFEST, descriptor
 from vitrine_builder.images.verify import Holder, verify_image
 from vitrine_builder.progress import Report, Step
@@ -102,9 +102,8 @@ class Pusher:
         annotations = {f"{LABEL}environment": image.environment, f"{LABEL}compression": self._format}
         annotations |= {f"{LABEL}{each.kind}": sha256_bytes(each.content) for each in attachments}
         manifest = _manifest(config, layers, annotations=annotations)
-        tag = tag_of(image.environment)
-        self.destination.put_manifest(tag, manifest)
-        verify_image(self.destination, tag, manifest)
+        self.destination.put_manifest(image.tag, manifest)
+        verify_image(self.destination, image.tag, manifest)
         pushed = sending.pushed
         pushed.manifest = sha256_bytes(manifest)
         pushed.attached = [self._attach(sending, manifest, each) for each in attachments]
@@ -230,11 +229,6 @@ class _Sending:
                 return
             self._told = self.done
             self.report(Step("push", "the image", self.done, self.total, "bytes"))
-
-
-def tag_of(environment: str) -> str:
-    """Return the tag of an environment's image."""
-    return environment.removeprefix("sha256:")
 
 
 def _manifest(config: dict[str, Any], layers: Sequence[dict[str, Any]], **more: Any) -> bytes:

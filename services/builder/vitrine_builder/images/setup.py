@@ -24,7 +24,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 async def open_images(
-    settings: BuilderSettings, workspace: Workspace, target: Target, compiler: str, system: SystemStore
+    settings: BuilderSettings, workspace: Workspace, target: Target, system: SystemStore
 ) -> Images | None:
     """Return what assembles images, or None where the operator wants none; a base is made if there is none.
 
@@ -45,7 +45,7 @@ async def open_images(
     if len(base.layers) > MOST_BASE_LAYERS:
         sentence = f"The base has {len(base.layers)} layers and may have {MOST_BASE_LAYERS}; flatten it."
         raise BuildFailure(FailureReason.INTERNAL, sentence)
-    return Images(workspace, target, compiler, base, daemon, pusher, _puller(settings, pusher))
+    return Images(workspace, target, base, daemon, pusher, _puller(settings, pusher))
 
 
 def _pusher(settings: BuilderSettings, workspace: Workspace) -> Pusher | None:
