@@ -1,6 +1,6 @@
 """The builder beside what people use otherwise, on the same lists, in one daemon, one after the other.
 
-usage: build_peers.py [--first FILE] [--second FILE] [--json]
+usage: build_peers.py [--first FILE] [--second FILE] [--peer pip|buildkit|commit ...] [--json]
 
 `pip` is `docker build` with `pip install -r`; `buildkit` is BuildKit with uv and a cache mount; `commit`
 installs into a running container and commits it, as the literature's builder does. Each begins with an empty
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from docker_site import docker_site
 from vitrine_builder.settings import BuilderSettings
 from vitrine_common.indexes import pip_settings, uv_environment
 
+PEERS = ("pip", "buildkit", "commit")
 CERTIFICATES = "/tmp/certificates.pem"
 PIP = """FROM {base}
 COPY certificates.pem {certificates}
@@ -141,6 +142,14 @@ def buildkit_client() -> str | None:
     return None
 
 
+def buildkit_version() -> str:
+    """Return what the client that speaks to BuildKit says of itself."""
+    client = buildkit_client()
+    if client is None:
+        return "none"
+    return subprocess.run([client, "--version"], capture_output=True, check=False, text=True).stdout.strip()
+
+
 def timed(steps: list[Callable[[], None]]) -> dict[str, float]:
     """Run the two builds; return their seconds."""
     seconds = []
@@ -177,12 +186,15 @@ def bench(url: str, base: str) -> Iterator[Bench]:
         yield Bench(url, base, folder, pip, {**uv, "SSL_CERT_FILE": CERTIFICATES})
 
 
-def compare(first: Path, second: Path) -> dict[str, Any]:
-    """Measure all in a fresh daemon; a peer that this machine cannot run is None, and says why on stderr."""
+def compare(first: Path, second: Path, chosen: Sequence[str]) -> dict[str, Any]:
+    """Measure ourselves and the `chosen` peers in a fresh daemon.
+
+    A peer that this machine cannot run is None, and says why on stderr.
+    """
     with docker_site() as site, bench(site.url, site.base_image) as peers:
         with tempfile.TemporaryDirectory(prefix="vitrine-build-") as folder:
             settings = BuilderSettings(images="docker", docker_url=site.url, base_image=site.base_image)
-            ours = asyncio.run(measure(Path(folder) / "environments", settings, first, second))
+            ours = asyncio.run(measure(Path(folder) / "environments", settings, first, second, site))
         files = (first, second)
         bases = (site.base_image, "peers/commit:1")
         methods: dict[str, list[Callable[[], None]]] = {
@@ -196,9 +208,9 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             ],
         }
         result: dict[str, Any] = {"vitrine": {key: ours[key] for key in ("first_s", "second_s", "same_s")}}
-        for name, steps in methods.items():
+        for name in chosen:
             try:
-                result[name] = timed(steps)
+                result[name] = timed(methods[name])
             except (subprocess.CalledProcessError, OSError) as error:
                 sys.stderr.write(f"{name}: {error}\n")
                 result[name] = None
@@ -232,14 +244,16 @@ def main() -> int:
     """Measure and print; the exit status says whether numbers were had, not whether they are good."""
     parser = options(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--peer", action="append", choices=PEERS, help="this one; default: all")
     arguments = parser.parse_args()
     os.umask(0o022)
-    seconds = compare(arguments.first, arguments.second)
+    seconds = compare(arguments.first, arguments.second, arguments.peer or PEERS)
     result = {
         "seconds": seconds,
         "ratios": ratios(seconds),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "buildkit": buildkit_version(),
     }
     sys.stdout.write((json.dumps(result, indent=2) if arguments.json else text(result)) + "\n")
     return 0

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from docker_daemon import DockerDaemon, base_archive, why_no_daemon
@@ -16,10 +18,16 @@ from docker_daemon import DockerDaemon, base_archive, why_no_daemon
 
 @dataclass(frozen=True)
 class DockerSite:
-    """Where the daemon listens, and what its base image is called."""
+    """Where the daemon listens, what its base image is called, and its process."""
 
     url: str
     base_image: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of the daemon and of its children that ended."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system + times.children_user + times.children_system
 
 
 @contextmanager
@@ -35,6 +43,6 @@ def docker_site() -> Iterator[DockerSite]:
     try:
         daemon.start()
         daemon.import_base(base_archive())
-        yield DockerSite(daemon.url, daemon.base_image)
+        yield DockerSite(daemon.url, daemon.base_image, daemon.pid)
     finally:
         daemon.stop()
