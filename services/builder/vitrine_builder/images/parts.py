@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -70,77 +70,75 @@ class FixedPart:
         """Do nothing: there is nothing to find out."""
 
 
+class _TarPart:
+    """A layer whose diff id is known when its bytes went by."""
+
+    is_base = False
+
+    @property
+    def tar(self) -> HashedTar:
+        """What is sent."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tar."""
+        return self.tar.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the tar."""
+        return self.tar.chunks()
+
+    def diff_id(self) -> str:
+        """Return the diff id; the tar is read for it where nobody has."""
+        return self.tar.diff_id()
+
+
 @dataclass
-class WheelsPart:
+class WheelsPart(_TarPart):
     """The files of some wheels. `hidden` are files of parts below that they take away."""
 
     layers: tuple[Layer, ...]
     hidden: tuple[str, ...]
     diff_ids: DiffIds
-    is_base: bool = field(default=False, init=False)
 
     @cached_property
-    def _tar(self) -> HashedTar:
+    def tar(self) -> HashedTar:
+        """What is sent."""
         return self.diff_ids.group(self.layers, self.hidden)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the tar."""
-        return self._tar.size
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the tar."""
-        return self._tar.chunks()
-
-    def diff_id(self) -> str:
-        """Return the diff id; the tar is read for it where nobody has."""
-        return self._tar.diff_id()
 
     def finished(self) -> ImageLayer:
         """Return the layer."""
         packages = tuple(f"{layer.package.name}=={layer.package.version}" for layer in self.layers)
-        tar = self._tar
+        tar = self.tar
         return ImageLayer(tar.diff_id(), tar.size, "wheels", packages, tar.is_remembered, tar.chunks)
 
     def remember(self) -> None:
         """Keep the diff id, so that these wheels are read once."""
-        if not self._tar.is_remembered:
-            self.diff_ids.remember(self.layers, self._tar, self.hidden)
+        if not self.tar.is_remembered:
+            self.diff_ids.remember(self.layers, self.tar, self.hidden)
 
 
 @dataclass
-class BytecodePart:
+class BytecodePart(_TarPart):
     """The bytecode of some wheels. `owners` says which tree each file of the environment is out of."""
 
     layers: Sequence[Layer]
     owners: Mapping[str, Path]
-    is_base: bool = field(default=False, init=False)
 
     @cached_property
-    def _tar(self) -> HashedTar:
+    def tar(self) -> HashedTar:
+        """What is sent."""
         return HashedTar(lambda: Tar(bytecode_entries(self.layers, self.owners)))
 
     @property
     def has_files(self) -> bool:
         """Whether there is any."""
-        return bool(self._tar.tar.entries)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the tar."""
-        return self._tar.size
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the tar."""
-        return self._tar.chunks()
-
-    def diff_id(self) -> str:
-        """Return the diff id; the tar is read for it where nobody has."""
-        return self._tar.diff_id()
+        return bool(self.tar.tar.entries)
 
     def finished(self) -> ImageLayer:
         """Return the layer."""
-        return ImageLayer(self.diff_id(), self.size, "bytecode", chunks=self._tar.chunks)
+        return ImageLayer(self.diff_id(), self.size, "bytecode", chunks=self.tar.chunks)
 
     def remember(self) -> None:
         """Do nothing: what lies below changes more often than this is read."""
