@@ -22,7 +22,15 @@ from xdist.scheduler import LoadScopeScheduling
 from servers import S3Address, mongo_server, nats_server, s3_server
 from vitrine_common.settings import S3Settings
 
-pytest_plugins = ["docker_daemon", "compose_desk", "sandboxes", "stack_desk", "shared_digits", "system_base"]
+pytest_plugins = [
+    "docker_daemon",
+    "compose_desk",
+    "sandboxes",
+    "zygotes",
+    "stack_desk",
+    "shared_digits",
+    "system_base",
+]
 STACK_TESTS = ("tests/e2e/", "tests/security/test_hostile_")
 """Tests of one running stack: they share it, so they go to one process."""
 

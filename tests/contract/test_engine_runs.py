@@ -418,7 +418,6 @@ async def test_stopping_cancels_what_runs(bench: Bench) -> None:
 async def test_usage_grows_with_use(bench: Bench) -> None:
     sandbox = await bench.script()
     before = await sandbox.usage()
-    assert before.memory_bytes > 0
     code = """
 import time
 x = bytearray(60_000_000)

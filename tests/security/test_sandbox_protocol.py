@@ -13,7 +13,7 @@ from docker_daemon import DockerDaemon
 from sandboxes import SMALL, perform
 from vitrine_engine import InputFile, OutputSpec, Reason, SandboxSpec, ScriptModel, StartError, run
 from vitrine_engine.docker import DockerEngine
-from vitrine_engine.process import ProcessEngine, sandbox
+from vitrine_engine.process import ProcessEngine, nest
 
 HARNESS = """#!{python}
 import json, os, re, socket, struct, sys, threading, time
@@ -24,9 +24,13 @@ def frame(header, payload=b""):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("!II", len(text), len(payload)) + text + payload
 while True:
-    data, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
+    data, descriptors, _, _ = socket.recv_fds(control, 65536, 2)
     if not data: sys.exit()
     if not descriptors: continue
+    if len(descriptors) > 1:
+        gate = socket.socket(fileno=descriptors[1])
+        gate.send(b'{{"is": "placed"}}')
+        gate.recv(4096)
     run = socket.socket(fileno=descriptors[0])
     threading.Thread(target=lambda: [None for _ in iter(lambda: run.recv(65536), b"")], daemon=True).start()
     {evil}
@@ -125,7 +129,7 @@ async def impostor(
 ) -> AsyncIterator[Impostor]:
     monkeypatch.setattr(run, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(run, "CANCEL_SECONDS", 0.2)
-    monkeypatch.setattr(sandbox, "KILL_SECONDS", 0.2)
+    monkeypatch.setattr(nest, "KILL_SECONDS", 0.2)
     daemon = request.getfixturevalue("docker_daemon") if request.param == "docker" else None
     found = Impostor(request.param, tmp_path, daemon)
     yield found

@@ -12,6 +12,8 @@ from vitrine_engine.protocol import Limits, RunRequest, SandboxSpec, StartError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 MAX_PATH = 4096
+MAX_MODULES = 200
+MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}\Z")
 DTYPE = re.compile(r"(u?int(8|16|32|64)|float(16|32|64)|bool)\Z")
 
 
@@ -39,6 +41,13 @@ def texts(value: object, *, among: tuple[str, ...]) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(item in among for item in value):
         raise ViolationError("a list names what was not asked for")
     return tuple(dict.fromkeys(cast("list[str]", value)))
+
+
+def modules(value: object) -> list[str]:
+    """Return names of Python modules."""
+    if not isinstance(value, list) or len(value) > MAX_MODULES:
+        raise ViolationError("a list of modules is none, or too long")
+    return [name for name in value if isinstance(name, str) and MODULE.match(name)]
 
 
 def relative_path(value: object) -> str:

@@ -120,10 +120,24 @@ class SandboxSpec:
     binds: tuple[Bind, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of every run, on top of the engine's own (PATH, HOME, …)."""
+    owner: str | None = None
+    """Whose model it is, where sandboxes of one owner and environment may be forks of one interpreter with
+    its modules imported; None: they share nothing. Engines without such an interpreter ignore it."""
     gpu: bool = False
     """Show the NVIDIA devices and driver libraries of the host."""
     max_runs: int = 1
     """Runs of a script model served at the same time; further calls of `run` wait for their turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZygotePolicy:
+    """How many interpreters with imported modules an engine keeps, used or not; `most` 0 keeps none."""
+
+    most: int = 16
+    idle_seconds: float = 1800.0
+    """Time after which one goes that nobody has used."""
+    memory_bytes: int = 2 * GIB
+    """Their memory together; the least recently used go first. Those in use stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

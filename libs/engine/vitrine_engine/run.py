@@ -69,13 +69,18 @@ class Host(Protocol):
 
 
 class Run:
-    """From request to `Finished`. `disk_bytes` is what the run's file systems held last."""
+    """From request to `Finished`.
+
+    `disk_bytes` is what the run's file systems held last, `imported` which modules it loaded that may be
+    loaded ahead.
+    """
 
     def __init__(
         self, request: RunRequest, spool: Path, limits: Limits, output_names: tuple[str, ...] = ()
     ) -> None:
         self.request = request
         self.disk_bytes = 0
+        self.imported: list[str] = []
         self._limits = limits
         self._spool = spool
         self._loop = asyncio.get_running_loop()
@@ -266,6 +271,8 @@ class Run:
     def _note(self, kind: object, header: dict[str, Any]) -> None:
         if kind == "started" and "started" not in self._marks:
             self._mark("started")
+        elif kind == "imported":
+            self.imported = checks.modules(header.get("modules"))
         elif kind == "disk":
             self.disk_bytes = checks.whole(header.get("bytes"), most=1 << 50)
         elif kind == "exited" and not self._has_exited:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vitrine_harness import calls, images, results, tensors
+from vitrine_harness.cell import BUNDLE
 from vitrine_harness.frames import CHUNK, Channel
-from vitrine_harness.workspace import BUNDLE
 
 Serve = Callable[[Channel], None]
 

@@ -21,6 +21,7 @@ READ = 64 * 1024
 TAIL = 4096
 TICK_SECONDS = 1.0
 OPEN_FILES = 4096
+KILL_ROUNDS = 1000
 
 
 class CannotExecute(Exception):
@@ -37,19 +38,25 @@ class Ending:
         self.truncated = False
 
 
-class Program:
-    """One command line, from exec until nothing is left; for the init of a PID namespace only."""
+class Started:
+    """A program that was begun: the read ends of its streams, and how its end is told.
 
-    def __init__(
-        self,
-        channel: Channel,
-        request: dict[str, Any],
-        processes: int | None,
-        on_tick: Callable[[], None],
-    ) -> None:
+    `pid` is its process where it is a child; else its wait status comes through the descriptor `status`.
+    """
+
+    def __init__(self, stdout: int, stderr: int, *, pid: int = -1, status: int | None = None) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.pid = pid
+        self.status = status
+
+
+class Program:
+    """One command line, from its begin until nothing is left; for the init of a PID namespace only."""
+
+    def __init__(self, channel: Channel, request: dict[str, Any], on_tick: Callable[[], None]) -> None:
         self.channel = channel
         self.request = request
-        self.processes = processes
         self.on_tick = on_tick
         self.ending = Ending()
         self._log_left = int(request["log_bytes"])
@@ -58,23 +65,27 @@ class Program:
         self._pid = -1
         self._status: int | None = None
 
-    def execute(self, argv: list[str], directory: str, env: dict[str, str]) -> Ending:
-        """Run to the end; raises `CannotExecute`."""
+    def execute(self, begin: Callable[[], Started]) -> Ending:
+        """Begin the program and see it through to its end; raises `CannotExecute`."""
         wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         reports = os.open(METRICS, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._pid, stdout, stderr = start(argv, directory, env, self.processes)
+        started = begin()
+        self._pid = started.pid
+        streams = ((started.stdout, "stdout"), (started.stderr, "stderr"), (reports, "metrics"))
         deadline = time.monotonic() + float(self.request["wall_seconds"])
         with selectors.DefaultSelector() as selector:
-            for descriptor, name in ((stdout, "stdout"), (stderr, "stderr"), (reports, "metrics")):
+            for descriptor, name in streams:
                 os.set_blocking(descriptor, False)
                 selector.register(descriptor, selectors.EVENT_READ, name)
+            if started.status is not None:
+                selector.register(started.status, selectors.EVENT_READ, "status")
             selector.register(wake, selectors.EVENT_READ, "child")
             selector.register(self.channel.socket, selectors.EVENT_READ, "engine")
             self._pump(selector, deadline)
         self._kill_all()
-        for descriptor, name in ((stdout, "stdout"), (stderr, "stderr"), (reports, "metrics")):
+        for descriptor, name in streams:
             while self._carry(descriptor, name):
                 pass
         if self._status is not None:
@@ -99,6 +110,10 @@ class Program:
         if key.data == "child":
             os.read(key.fd, 4096)
             self._reap()
+        elif key.data == "status":
+            told = os.read(key.fd, 4)
+            # Whoever waits for a forked program says nothing only if it was killed itself.
+            self._status = int.from_bytes(told, "little") if len(told) == 4 else signal.SIGKILL
         elif key.data == "engine":
             # The engine's only word now is to stop; so is its disappearance.
             self.channel.receive()
@@ -151,19 +166,20 @@ class Program:
 
     def _kill_all(self) -> None:
         """Kill every process of the namespace but this one; forks cannot outrun it (kill(2), pid -1)."""
-        alive = True
-        while alive:
+        for _ in range(KILL_ROUNDS):
             try:
                 os.kill(-1, signal.SIGKILL)
             except ProcessLookupError:
-                alive = False
-            alive = self._reap(0 if alive else os.WNOHANG)
+                break
+            if not self._reap():
+                # What is left is no child of this process: whoever forked it reaps it in a moment.
+                time.sleep(0.001)
+        while self._reap():
+            time.sleep(0.001)
 
 
-def start(
-    argv: list[str], directory: str, env: dict[str, str], processes: int | None
-) -> tuple[int, int, int]:
-    """Start the program; return its pid and the read ends of its standard output and error."""
+def spawn(argv: list[str], directory: str, env: dict[str, str], processes: int | None) -> Started:
+    """Start a program as a child; raises `CannotExecute`."""
     stdout, stderr, failure = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
     pid = os.fork()
     if pid == 0:
@@ -172,7 +188,9 @@ def start(
             os.dup2(stderr[1], 2)
             os.dup2(failure[1], 3, inheritable=False)
             system.close_descriptors({3})
-            _execute(argv, directory, env, processes)
+            settle(processes)
+            os.chdir(directory)
+            os.execvpe(argv[0], argv, env)
         except OSError as error:
             os.write(3, (error.strerror or "cannot be executed").encode())
         finally:
@@ -183,10 +201,11 @@ def start(
         problem = stream.read()
     if problem:
         raise CannotExecute(f"`{argv[0]}` cannot be started: {problem.decode()}")
-    return pid, stdout[0], stderr[0]
+    return Started(stdout[0], stderr[0], pid=pid)
 
 
-def _execute(argv: list[str], directory: str, env: dict[str, str], processes: int | None) -> None:
+def settle(processes: int | None) -> None:
+    """Become what a tenant's program finds itself as: session, standard input, signals, limits."""
     null = os.open("/dev/null", os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -202,8 +221,6 @@ def _execute(argv: list[str], directory: str, env: dict[str, str], processes: in
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if processes is not None:
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-    os.chdir(directory)
-    os.execvpe(argv[0], argv, env)
 
 
 def explain(ending: Ending) -> str:

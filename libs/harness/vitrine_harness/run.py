@@ -1,4 +1,4 @@
-"""One run of a script model: the init process of a PID namespace, from first mount to last output.
+"""What the init of a cell serves: one run of a script from first mount to last output, or one loaded model.
 
 Messages on the run's stream. From the engine: `start` (the request), then per input file `file` and
 `data` frames, then `go`; `cancel` at any time after. To the engine: `started`, then `log`, `metric`,
@@ -9,21 +9,21 @@ frames, and `file_end`, whose `whole` says whether it stayed unchanged while it 
 from __future__ import annotations
 
 import errno
+import json
 import os
-import signal
 import socket
 from collections.abc import Callable
 
-from vitrine_harness import outputs, seccomp, system
+from vitrine_harness import command_line, forked, outputs, seccomp, serving, system
+from vitrine_harness.cell import Gate
 from vitrine_harness.frames import CHUNK, Channel, FrameError
-from vitrine_harness.program import CannotExecute, Ending, Program, explain
-from vitrine_harness.workspace import PLAIN, WORK, Workspace, environment
+from vitrine_harness.program import CannotExecute, Ending, Program, Started, explain, spawn
+from vitrine_harness.workspace import WORK, Workspace, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-NAMESPACES = system.CLONE_NEWPID | system.CLONE_NEWNS | system.CLONE_NEWIPC | system.CLONE_NEWNET
+MOST_MODULES = 200
 
 
 class Refused(Exception):
@@ -34,34 +34,42 @@ class Refused(Exception):
         self.reason = reason
 
 
-def isolate(sock: socket.socket, setup: dict[str, Any], *, overlay: bool) -> int:
-    """Make the run's namespaces, serve it in a child that is their init, and wait for that."""
-    system.unshare(NAMESPACES)
-    child = os.fork()
-    if child == 0:
-        try:
-            # As init of its namespace, this process can only be signalled from inside through handlers.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            system.die_with_parent()
-            serve(Channel(sock), setup, lambda: _private(setup, overlay=overlay))
-        finally:
-            os._exit(0)
-    sock.close()
-    os.waitpid(child, 0)
-    return 0
+def serve_cell(stream: socket.socket, gate: socket.socket, order: dict[str, Any], *, overlay: bool) -> None:
+    """Do the run of a cell; for its init."""
+    serve(Channel(stream), order, lambda: _private(order, overlay=overlay), Gate(gate))
 
 
-def _private(setup: dict[str, Any], *, overlay: bool) -> Workspace:
-    workspace = Workspace(setup["disk_bytes"], overlay=overlay)
+def serve_model(control: socket.socket, gate: socket.socket, order: dict[str, Any], *, overlay: bool) -> None:
+    """Keep the process that loads and serves a model until it ends; for the init of its cell."""
+    _private(order, overlay=overlay)
+    door = Gate(gate)
+    door.wait_placed()
+    serving.serve(control, door, order)
+
+
+def _private(order: dict[str, Any], *, overlay: bool) -> Workspace:
+    workspace = Workspace(order["disk_bytes"], overlay=overlay, wanted=order["work"])
     system.loopback_up()
     confine()
+    system.die_with_parent()
     return workspace
 
 
-def serve(channel: Channel, setup: dict[str, Any], make_workspace: Callable[[], Workspace]) -> None:
-    """Do one run in the workspace that is made for it, and report its end."""
+def serve(
+    channel: Channel,
+    setup: dict[str, Any],
+    make_workspace: Callable[[], Workspace],
+    gate: Gate | None = None,
+) -> None:
+    """Do one run in the workspace that is made for it, and report its end.
+
+    With a `gate`, a Python program is a fork of the zygote where one is to be had.
+    """
     try:
-        Run(channel, setup, make_workspace()).serve()
+        workspace = make_workspace()
+        if gate is not None:
+            gate.wait_placed()
+        Run(channel, setup, workspace, gate).serve()
     except Refused as refusal:
         channel.send(_end(refusal.reason, str(refusal)))
         # The engine may still be sending; closing now would cut it off before it reads this end.
@@ -77,7 +85,6 @@ def confine() -> None:
     """Give up all capabilities, hide from the tenant, and filter system calls, for good."""
     system.drop_privileges()
     system.hide()
-    system.die_with_parent()
     filter_calls()
 
 
@@ -88,12 +95,6 @@ def filter_calls() -> None:
         system.install_filter(program)
 
 
-def prepare_model(setup: dict[str, Any]) -> None:
-    """Confine the process that will serve a loaded model, with a private `/tmp`."""
-    system.mount("tmpfs", "/tmp", "tmpfs", PLAIN, f"size={setup['disk_bytes']},mode=1777")
-    confine()
-
-
 def _end(reason: str | None, message: str, *, truncated: bool = False) -> dict[str, Any]:
     return {"is": "end", "reason": reason, "message": message[:2000], "truncated": truncated}
 
@@ -101,10 +102,13 @@ def _end(reason: str | None, message: str, *, truncated: bool = False) -> dict[s
 class Run:
     """Inputs in, program, outputs out."""
 
-    def __init__(self, channel: Channel, setup: dict[str, Any], workspace: Workspace) -> None:
+    def __init__(
+        self, channel: Channel, setup: dict[str, Any], workspace: Workspace, gate: Gate | None
+    ) -> None:
         self.channel = channel
         self.setup = setup
         self.workspace = workspace
+        self.gate = gate
         self.request: dict[str, Any] = {}
         self.root = WORK
         self._seen: dict[str, tuple[int, ...]] = {}
@@ -115,13 +119,26 @@ class Run:
         self.request = self._next("start")
         self.root = os.path.normpath(os.path.join(WORK, self.request["workdir"]))
         os.makedirs(self.root, exist_ok=True)
+        env = environment(self.setup, self.request)
+        fork = None
+        if self.gate is not None and command_line.parse(self.request["argv"], env) is not None:
+            # Before the inputs arrive: the engine looks at what has run the author's packages.
+            fork = forked.ask(self.gate)
         self._receive_files()
         self.channel.send({"is": "started", "work": self.workspace.mode})
-        program = Program(self.channel, self.request, self.setup["processes"], self._tick)
+
+        def begin() -> Started:
+            if fork is None:
+                return spawn(self.request["argv"], self.root, env, self.setup["processes"])
+            return fork.begin(self._call(env))
+
+        program = Program(self.channel, self.request, self._tick)
         try:
-            ending = program.execute(self.request["argv"], self.root, environment(self.setup, self.request))
+            ending = program.execute(begin)
         except CannotExecute as error:
             raise Refused("user_error", str(error)) from None
+        if fork is not None:
+            self._tell_imports(fork.report())
         full = self.workspace.is_full()
         self.channel.send({"is": "exited", "code": ending.code})
         if ending.reason != "cancelled":
@@ -144,6 +161,24 @@ class Run:
         if message.startswith("MemoryError") or "MemoryError:" in message.split(" ", 1)[0]:
             return "out_of_memory", message
         return "user_error", message
+
+    def _call(self, env: dict[str, str]) -> dict[str, Any]:
+        return {
+            "kind": "python",
+            "argv": self.request["argv"],
+            "directory": self.root,
+            "env": env,
+            "threads": self.setup["threads"],
+            "processes": self.setup["processes"],
+        }
+
+    def _tell_imports(self, report: bytes) -> None:
+        try:
+            names = json.loads(report or b"[]")
+        except ValueError:
+            return
+        if names:
+            self.channel.send({"is": "imported", "modules": names[:MOST_MODULES]})
 
     # inputs
 
@@ -251,4 +286,4 @@ class Run:
             self.channel.send({"is": "file_end", "whole": whole})
 
 
-__all__ = ["FrameError", "Refused", "filter_calls", "isolate", "prepare_model", "serve"]
+__all__ = ["FrameError", "Refused", "confine", "filter_calls", "serve", "serve_cell", "serve_model"]

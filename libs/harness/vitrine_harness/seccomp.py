@@ -94,8 +94,25 @@ SOCKET = (41, 198)
 IOCTL = (16, 29)
 
 
+PIDFD_OPEN = (434, 434)
+
+
 def tenant_filter(machine: str) -> bytes | None:
     """Return the filter as an array of `struct sock_filter`; None for an architecture without a table."""
+    return _filter(machine, CALLS)
+
+
+def zygote_filter(machine: str) -> bytes | None:
+    """Return the filter of a zygote, like `tenant_filter`.
+
+    Its forks enter namespaces by the descriptors that they are handed (setns), and no other way: none can be
+    had by a process id (pidfd_open).
+    """
+    calls = {name: pair for name, pair in CALLS.items() if name != "setns"}
+    return _filter(machine, {**calls, "pidfd_open": PIDFD_OPEN})
+
+
+def _filter(machine: str, calls: dict[str, tuple[int | None, int | None]]) -> bytes | None:
     if machine not in ARCHITECTURES:
         return None
     column = list(ARCHITECTURES).index(machine)
@@ -107,7 +124,7 @@ def tenant_filter(machine: str) -> bytes | None:
     ]
     if machine == "x86_64":
         program += [_jump(JUMP_AT_LEAST, X32_BIT, 0, 1), _return(KILL)]
-    for pair in CALLS.values():
+    for pair in calls.values():
         number = pair[column]
         if number is not None:
             program += [_jump(JUMP_EQUAL, number, 0, 1), _return(ERRNO | errno.EPERM)]

@@ -1,11 +1,16 @@
-"""The sandbox's first process: starts a run per message, reaps, and kills on demand.
+"""A nest's first process: makes a cell per message, reaps, and kills on demand.
 
-It reads no byte that a tenant wrote: every run has a stream of its own to the engine, handed over as a
-descriptor. Messages on the control socket (one JSON object a packet):
+It reads no byte that a tenant wrote: every run and every loaded model has a stream of its own to the engine,
+handed over as a descriptor. Messages on the control socket (one JSON object a packet) from the engine:
 
-- from the engine: `{"do": "load"}` and `{"do": "run", "id": …}`, each with a descriptor;
-  `{"do": "kill", "id": …}`
-- to the engine: `{"is": "ready", …}` once, `{"is": "ended", "id": …}` when nothing of a run is left
+- `{"do": "run", "id": …, "cell": {…}}` with a stream and a gate: a run of a script
+- `{"do": "model", "id": …, "cell": {…}}` with a control socket and a gate: a model, loaded once to serve runs
+- `{"do": "kill", "id": …}`
+- `{"do": "zygote", "modules": […]}` with a control socket: start the interpreter whose forks enter cells
+- `{"do": "blind"}`: take the view of processes from the zygote; answered by `{"is": "blind", "done": …}`
+- `{"do": "census"}`: count the children that nobody asked for; answered by `{"is": "census", "strangers": …}`
+
+To the engine: `{"is": "ready", …}` once, `{"is": "ended", "id": …}` when nothing of a cell is left.
 """
 
 from __future__ import annotations
@@ -16,31 +21,33 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 
-from vitrine_harness import run, system
-from vitrine_harness.frames import Channel
+from vitrine_harness import cell, run, system, zygote_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 CONTROL_BYTES = 64 * 1024
+DESCRIPTORS = 2
+"""Most descriptors of a message."""
 
 
 def serve(control: socket.socket, setup: dict[str, Any], *, overlay: bool) -> None:
-    """Serve until the engine closes the socket. Returning ends the sandbox."""
+    """Serve until the engine closes the socket. Returning ends the nest."""
     Supervisor(control, setup, overlay=overlay).serve()
 
 
 class Supervisor:
-    """Runs by id, each as the process that holds its namespaces."""
+    """Cells by id, each as the process that holds its namespaces."""
 
     def __init__(self, control: socket.socket, setup: dict[str, Any], *, overlay: bool) -> None:
         self.control = control
         self.setup = setup
         self.overlay = overlay
-        self.runs: dict[int, str] = {}
-        self.serve_model: Any = None
+        self.holders: dict[int, str] = {}
+        self.zygote: int | None = None
 
     def serve(self) -> None:
         """Answer messages and child deaths, in one thread and without polling."""
@@ -62,54 +69,62 @@ class Supervisor:
                 return
 
     def _answer(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self.control, CONTROL_BYTES, 1)
+        data, descriptors, _, _ = socket.recv_fds(self.control, CONTROL_BYTES, DESCRIPTORS)
         if not data:
             return False
         message = json.loads(data)
         if message["do"] == "kill":
             self._kill(message["id"])
-        elif message["do"] == "load":
-            self._load(socket.socket(fileno=descriptors[0]))
-        elif message["do"] == "run":
-            self._run(message["id"], socket.socket(fileno=descriptors[0]))
+        elif message["do"] == "blind":
+            self._tell({"is": "blind", "done": self._blind()})
+        elif message["do"] == "census":
+            self._tell({"is": "census", "strangers": self._strangers()})
+        elif message["do"] == "zygote":
+            self.zygote = zygote_start.start(descriptors[0], message["modules"], self.setup)
+        elif message["do"] in {"run", "model"}:
+            self._hold(message, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
         return True
 
-    def _load(self, sock: socket.socket) -> None:
-        # Imported here: a script model's sandbox has no use for it.
-        from vitrine_harness import onnx
+    def _tell(self, message: dict[str, Any]) -> None:
+        self.control.send(json.dumps(message).encode())
 
-        run.prepare_model(self.setup)
-        with sock:
-            self.serve_model = onnx.load(Channel(sock), self.setup)
+    def _hold(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        child = os.fork()
+        if child == 0:
+            self._become_holder(message, descriptors)
+        self.holders[child] = message["id"]
 
-    def _run(self, name: str, sock: socket.socket) -> None:
-        with sock:
-            if self.serve_model is not None:
-                self.serve_model(Channel(sock))
-                sock.close()
-                self._ended(name)
-                return
-            child = os.fork()
-            if child == 0:
-                self._become_run(sock)
-            self.runs[child] = name
-
-    def _become_run(self, sock: socket.socket) -> None:
+    def _become_holder(self, message: dict[str, Any], descriptors: list[int]) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             system.die_with_parent()
             self.control.close()
-            system.close_descriptors({sock.fileno()})
-            status = run.isolate(sock, self.setup, overlay=self.overlay)
+            system.close_descriptors(set(descriptors))
+            order = {**self.setup, **message["cell"]}
+            sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            serve: Callable[..., None] = run.serve_cell if message["do"] == "run" else run.serve_model
+            status = cell.hold(order["bundle"], lambda: serve(*sockets, order, overlay=self.overlay))
         finally:
             os._exit(status)
 
     def _kill(self, name: str) -> None:
-        for child, run_name in self.runs.items():
-            if run_name == name:
+        for child, held in self.holders.items():
+            if held == name:
                 os.kill(child, signal.SIGKILL)
+
+    def _blind(self) -> bool:
+        return self.zygote is not None and zygote_start.blind(self.zygote)
+
+    def _strangers(self) -> int:
+        """Count living children that were not forked here: what a zygote forked and left behind."""
+        self._reap()
+        with open("/proc/self/task/1/children") as stream:
+            children = {int(pid) for pid in stream.read().split()}
+        return len(children - self.holders.keys() - {self.zygote})
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -117,9 +132,8 @@ class Supervisor:
                 child, _ = os.waitpid(-1, os.WNOHANG)
                 if child == 0:
                     return
-                name = self.runs.pop(child, None)
+                if child == self.zygote:
+                    self.zygote = None
+                name = self.holders.pop(child, None)
                 if name is not None:
-                    self._ended(name)
-
-    def _ended(self, name: str) -> None:
-        self.control.send(json.dumps({"is": "ended", "id": name}).encode())
+                    self._tell({"is": "ended", "id": name})

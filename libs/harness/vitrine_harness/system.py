@@ -13,7 +13,7 @@ import socket
 import struct
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REC, MS_PRIVATE = 1 << 14, 1 << 18
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 1 << 14, 1 << 18
 MNT_DETACH = 2
 
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
@@ -184,6 +184,22 @@ def _mapping(owner: tuple[int, int], user: tuple[int, int]) -> int:
         for descriptor in (ready[0], *done):
             os.close(descriptor)
         os.waitpid(child, 0)
+
+
+def enter(descriptor: int, kind: int) -> None:
+    """Enter the namespace of `kind` behind a descriptor; raises `OSError`. Source: setns(2)."""
+    _check(_libc.setns(descriptor, kind), f"setns {kind:#x}")
+
+
+def show(source: str, target: str) -> None:
+    """Show a directory at another place too, read-only; raises `OSError`."""
+    mount(source, target, None, MS_BIND)
+    mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def cover(target: str) -> None:
+    """Hide what is below a directory behind an empty one; raises `OSError`."""
+    mount("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=0555")
 
 
 def loopback_up() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from vitrine_harness import system
+from vitrine_harness.cell import BUNDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-WORK, BUNDLE, SCRATCH, CHANNELS = "/work", "/bundle", "/vitrine/scratch", "/vitrine/run"
+WORK, SCRATCH, CHANNELS = "/work", "/vitrine/scratch", "/vitrine/run"
 METRICS = f"{CHANNELS}/metrics"
 PLAIN = system.MS_NOSUID | system.MS_NODEV
 INODE_BYTES = 4096
@@ -18,9 +19,12 @@ INODE_BYTES = 4096
 
 
 class Workspace:
-    """`/work`, `/tmp`, `/dev/shm`, `/proc` and `/vitrine/run` of one run."""
+    """`/work`, `/tmp`, `/dev/shm`, `/proc` and `/vitrine/run` of one cell.
 
-    def __init__(self, disk_bytes: int, *, overlay: bool) -> None:
+    Unless `/work` is `wanted`, the bundle is not copied there where it cannot be shown.
+    """
+
+    def __init__(self, disk_bytes: int, *, overlay: bool, wanted: bool = True) -> None:
         system.mount("none", "/", None, system.MS_REC | system.MS_PRIVATE)
         system.mount("proc", "/proc", "proc", PLAIN | system.MS_NOEXEC)
         options = f"size={disk_bytes},nr_inodes={max(1024, disk_bytes // INODE_BYTES)},mode=0755"
@@ -30,7 +34,9 @@ class Workspace:
         os.mkfifo(METRICS, 0o600)
         self._upper: int | None = None
         self._known: dict[str, tuple[int, ...]] = {}
-        self.mode = "overlay" if overlay and self._overlay(options) else self._copy(options)
+        self.mode = "none"
+        if wanted or overlay:
+            self.mode = "overlay" if overlay and self._overlay(options) else self._copy(options)
 
     def _overlay(self, options: str) -> bool:
         system.mount("tmpfs", SCRATCH, "tmpfs", PLAIN, options)
@@ -104,7 +110,12 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
 
 def environment(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, str]:
     """Return the environment variables of a run: the platform's, the sandbox's, the request's, the inputs."""
-    threads = str(setup["threads"])
+    variables = base_environment(setup["threads"], setup["library_path"])
+    return {**variables, "VITRINE_METRICS": METRICS, **setup["env"], **request["env"]}
+
+
+def base_environment(threads: int, library_path: str) -> dict[str, str]:
+    """Return the environment variables that every process of a tenant has."""
     variables = {
         "PATH": "/vitrine/harness/shims:/env/bin:/opt/python/bin:/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp",
@@ -117,11 +128,10 @@ def environment(setup: dict[str, Any], request: dict[str, Any]) -> dict[str, str
         "PYTHONPATH": "/vitrine/harness/metrics",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "VITRINE_METRICS": METRICS,
         "VITRINE_BUNDLE": BUNDLE,
     }
     for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
-        variables[f"{name}_NUM_THREADS"] = threads
-    if setup["library_path"]:
-        variables["LD_LIBRARY_PATH"] = setup["library_path"]
-    return {**variables, **setup["env"], **request["env"]}
+        variables[f"{name}_NUM_THREADS"] = str(threads)
+    if library_path:
+        variables["LD_LIBRARY_PATH"] = library_path
+    return variables

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vitrine_engine.process.layout import Layout
 from vitrine_engine.protocol import SandboxSpec
+from vitrine_harness.cell import BUNDLE, SHARED
 
 TENANT = "1000"
 MOUNT_POINTS = ("/work", "/tmp", "/vitrine/scratch", "/vitrine/run")  # noqa: S108 - inside a sandbox
@@ -28,14 +29,28 @@ LIBRARY_DIRECTORIES = (
 )
 
 
-def command(spec: SandboxSpec, layout: Layout, *, bwrap: str, descriptor: int, as_root: bool) -> list[str]:
-    """Return the argv that starts a sandbox whose harness serves `descriptor`."""
+def command(
+    spec: SandboxSpec,
+    layout: Layout,
+    *,
+    bwrap: str,
+    descriptor: int,
+    as_root: bool,
+    shared: Path | None = None,
+) -> list[str]:
+    """Return the argv that starts a nest whose supervisor serves `descriptor`.
+
+    With `shared`, cells choose among the bundles below that directory; else they have that of the spec.
+    """
     parts = [bwrap, *_namespaces(as_root=as_root), "--clearenv", *_root(spec, layout)]
     library_path = libraries(spec)
     if library_path:
         parts += ["--setenv", "LD_LIBRARY_PATH", library_path]
     parts += ["--ro-bind", str(spec.environment or layout.bare), "/env"]
-    parts += ["--ro-bind", str(spec.bundle or layout.empty), "/bundle"]
+    bundle = spec.bundle if shared is None else None
+    parts += ["--ro-bind", str(bundle or layout.empty), BUNDLE]
+    if shared is not None:
+        parts += ["--ro-bind", str(shared), SHARED]
     for directory in MOUNT_POINTS:
         parts += ["--perms", "0755", "--dir", directory]
     if spec.gpu:

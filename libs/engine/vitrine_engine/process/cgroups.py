@@ -71,6 +71,11 @@ class Group:
         """Files that take the id of a process which shall join."""
         return [path / "cgroup.procs" for path in dict.fromkeys(self.directories.values())]
 
+    def admit(self, pid: int) -> None:
+        """Let a process join, with what it forks from now on; raises `OSError`."""
+        for entry in self.entries:
+            entry.write_text(str(pid))
+
     def memory_bytes(self) -> int | None:
         """Memory in use, without file contents that the kernel could drop."""
         used = self._number("memory", "memory.usage_in_bytes", "memory.current")

@@ -27,7 +27,8 @@ class Layout:
     """Paths below a state directory; made by the constructor, locked until `close`.
 
     `harness` (code, shims, the metrics module), `etc`, `bare` (an environment without packages),
-    `empty` (a bundle without files), `spool` (outputs on their way to a service).
+    `empty` (a bundle without files), `spool` (outputs on their way to a service), `learned` (which modules
+    runs imported; kept for the next engine here).
     Raises `StartError` when another engine uses the directory.
     """
 
@@ -41,6 +42,8 @@ class Layout:
         self.bare = self.root / "bare"
         self.empty = self.root / "empty"
         self.spool = self.root / "spool"
+        self.learned = self.root / "learned"
+        self.learned.mkdir(exist_ok=True)
         for directory in (self.harness, self.etc, self.bare, self.empty, self.spool):
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()

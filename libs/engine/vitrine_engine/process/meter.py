@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,6 @@ from vitrine_engine.process.cgroups import Group
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WATCH_SECONDS = 0.1
-OUTER_PROCESSES = 2
-"""The launcher and the supervisor: never the tenant's, never killed for its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +26,20 @@ class ProcessFacts:
     threads: int
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has forked and that are alive; none where it has gone."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     """Return `pid` and all processes below it, parents first."""
     found = [pid]
     for item in found:
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{item}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
+        found += children(item)
     return found
 
 
@@ -50,10 +56,13 @@ def facts(pid: int) -> ProcessFacts | None:
 
 
 class Meter:
-    """Measures a sandbox, and enforces the memory limit where no control group does."""
+    """Measures a sandbox, and enforces the memory limit where no control group does.
 
-    def __init__(self, pid: int, group: Group, *, memory_bytes: int) -> None:
-        self._pid = pid
+    `roots` gives the platform's own processes in it, below which the tenant's are.
+    """
+
+    def __init__(self, roots: Callable[[], Iterable[int]], group: Group, *, memory_bytes: int) -> None:
+        self._roots = roots
         self._group = group
         self._limit = memory_bytes
         self._peak = 0
@@ -100,16 +109,15 @@ class Meter:
         if self._watch is not None:
             self._watch.cancel()
 
-    def _facts(self) -> list[ProcessFacts]:
-        return [found for pid in descendants(self._pid) if (found := facts(pid)) is not None]
+    def _facts(self, *, tenants: bool = False) -> list[ProcessFacts]:
+        pids = [pid for root in self._roots() for pid in descendants(root)[1 if tenants else 0 :]]
+        return [found for pid in pids if (found := facts(pid)) is not None]
 
     async def _watch_memory(self) -> None:
         while True:
-            found = self._facts()
-            used = sum(item.memory_bytes for item in found)
+            used = sum(item.memory_bytes for item in self._facts())
             self._peak = max(self._peak, used)
-            tenants = found[OUTER_PROCESSES:]
-            if used > self._limit and tenants:
+            if used > self._limit and (tenants := self._facts(tenants=True)):
                 largest = max(tenants, key=lambda item: item.memory_bytes)
                 self._kills += 1
                 with contextlib.suppress(OSError):

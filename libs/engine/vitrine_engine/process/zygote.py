@@ -1,0 +1,166 @@
+"""The engine's hold on a zygote: asks it for forks, and trusts none that it has not looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from vitrine_engine.process import verifying
+from vitrine_engine.process.meter import children
+from vitrine_engine.process.nest import Nest, NestGoneError
+from vitrine_engine.process.packets import Door, Packet, PacketError
+from vitrine_engine.process.verifying import Expected, UntrustedError
+from vitrine_harness import seccomp, system
+from vitrine_harness.cell import KINDS
+
+IMPORT_SECONDS = 120.0
+FORK_SECONDS = 10.0
+SETTLE_ROUNDS = 100
+"""How often a zygote is looked at again, a millisecond apart, until it has closed what it handed on."""
+
+
+class ThreadedError(Exception):
+    """Modules started threads, which do not survive a fork; `modules` names those that did."""
+
+    def __init__(self, modules: frozenset[str]) -> None:
+        super().__init__(f"threads are started by the import of {', '.join(sorted(modules)) or 'a module'}")
+        self.modules = modules
+
+
+class Zygote:
+    """One zygote of a nest. Made by `start`."""
+
+    def __init__(self, nest: Nest, door: Door, pid: int, modules: frozenset[str]) -> None:
+        self.pid = pid
+        self.modules = modules
+        """What it has imported."""
+        self._nest = nest
+        self._door = door
+        self._pidfd = os.pidfd_open(pid)
+        self._inodes = verifying.inodes([door.theirs.fileno()])
+        self._forks: set[int] = set()
+        self._turn = asyncio.Lock()
+        self._dead = False
+        door.hand_out()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked for forks."""
+        return not self._dead and self._nest.alive
+
+    @classmethod
+    async def start(cls, nest: Nest, modules: list[str]) -> Zygote:
+        """Start a zygote that imports `modules`.
+
+        Raises `ThreadedError` for modules that start threads, `UntrustedError` for a zygote that cannot be
+        forked safely, `NestGoneError` where none starts.
+        """
+        door = Door()
+        try:
+            await nest.tell({"do": "zygote", "modules": modules}, [door.theirs.fileno()])
+            async with asyncio.timeout(IMPORT_SECONDS):
+                packet = await _hear(door)
+            found = cls(nest, door, packet.pid, _names(packet, "modules") & set(modules))
+        except BaseException as error:
+            door.close()
+            if isinstance(error, OSError | PacketError | TimeoutError):
+                raise NestGoneError(f"no zygote: {error or 'it did not answer'}") from error
+            raise
+        try:
+            await found._settle(_names(packet, "threaded"))
+        except BaseException:
+            found.kill()
+            raise
+        return found
+
+    async def _settle(self, threaded: frozenset[str]) -> None:
+        """Make it harmless before its first fork, and look at it."""
+        if verifying.threads(self.pid) != 1:
+            raise ThreadedError(threaded)
+        if (await self._nest.ask("blind")).get("done") is not True:
+            raise UntrustedError("its view of processes could not be taken away")
+        await self._check()
+
+    async def fork(self, init: int, request: Packet, admit: Callable[[int], None]) -> int:
+        """Make a fork in the cell whose init is the process `init`, and let it wait for its call.
+
+        `request` is the init's: descriptors by name, those of the cell's namespaces first. `admit` puts a
+        process under the cell's limits. Returns the fork's process. Raises `UntrustedError`; `NestGoneError`.
+        """
+        names = [str(name) for name in request.message["descriptors"]]
+        given = [fd for name, fd in zip(names, request.descriptors, strict=True) if name not in KINDS]
+        async with self._turn:
+            gate = Door()
+            try:
+                expected = Expected(
+                    parent=self.pid,
+                    namespaces=verifying.namespaces(init),
+                    inodes=verifying.inodes([*given, gate.theirs.fileno()]),
+                    filtered=seccomp.zygote_filter(system.machine()) is not None,
+                )
+                message = {"do": "fork", "descriptors": [*names, "gate"]}
+                self._door.send(message, [*request.descriptors, gate.theirs.fileno()])
+                gate.hand_out()
+                request.close()
+                async with asyncio.timeout(FORK_SECONDS):
+                    pid = (await _hear(gate)).pid
+                verifying.check_fork(pid, expected)
+                self._forks.add(pid)
+                await self._check()
+                admit(pid)
+                gate.send({"do": "go"})
+            except (OSError, PacketError, TimeoutError) as error:
+                raise NestGoneError(f"the zygote does not fork: {error or 'it did not answer'}") from error
+            finally:
+                gate.close()
+        return pid
+
+    def memory_bytes(self) -> int:
+        """Its share of memory (PSS), bytes; 0 where it has gone."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    def kill(self) -> None:
+        """End the zygote; cells go on. Idempotent."""
+        if self._dead:
+            return
+        self._dead = True
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.close(self._pidfd)
+        self._door.close()
+
+    async def _check(self) -> None:
+        """Raise `UntrustedError` if the zygote keeps a handle of a cell, or a process that could use one."""
+        self._forks &= set(children(self.pid))
+        if set(children(self.pid)) - self._forks:
+            raise UntrustedError("the zygote has forked by itself")
+        if (await self._nest.ask("census")).get("strangers") != 0:
+            raise UntrustedError("the zygote has left processes behind")
+        verifying.check_place(self.pid)
+        for _ in range(SETTLE_ROUNDS):
+            with contextlib.suppress(UntrustedError):
+                return verifying.check_descriptors(self.pid, self._inodes)
+            await asyncio.sleep(0.001)
+        return verifying.check_descriptors(self.pid, self._inodes)
+
+
+def _names(packet: Packet, field: str) -> frozenset[str]:
+    found = packet.message.get(field)
+    return frozenset(str(name) for name in found) if isinstance(found, list) else frozenset()
+
+
+async def _hear(door: Door) -> Packet:
+    """Return the next packet; descriptors in it are nobody's."""
+    packet = await door.receive()
+    if packet.descriptors:
+        packet.close()
+        raise UntrustedError("a zygote sent descriptors")
+    return packet

@@ -1,0 +1,145 @@
+"""An interpreter that has imported an environment's modules, and forks for every cell.
+
+It runs the author's packages, so nothing that it says or does is trusted: the engine looks at each fork,
+and at the zygote, from outside before the fork is given any data (`vitrine_engine.process.verifying`).
+
+Messages on the control socket (packets). To the engine: `{"is": "zygote", "modules": […], "threaded": […]}` once. From the
+engine: `{"do": "fork", "descriptors": [names]}` with those descriptors: a fork of this process enters the
+namespaces `user`, `mnt`, `pid`, `ipc`, `net`, gives up every capability, tells so on `gate`, waits there
+for the word to go on, reads what to execute from `call` (JSON, to its end), executes it in a child, and
+writes the child's wait status to `status`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+
+from vitrine_harness import interpreter, models, run, system
+from vitrine_harness.cell import KINDS
+from vitrine_harness.program import settle
+from vitrine_harness.workspace import WORK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+MESSAGE_BYTES = 64 * 1024
+MOST_DESCRIPTORS = 16
+
+
+def main(descriptor: int, modules: list[str]) -> None:
+    """Import the modules, then fork on demand until the engine hangs up."""
+    sys.path[:] = [path for path in sys.path if path not in {"", "/vitrine/harness"}]
+    sys.argv[1:] = []
+    control = socket.socket(fileno=descriptor)
+    control.set_inheritable(False)
+    imported, threaded = _import_all(modules)
+    _settle_memory()
+    # Nobody waits for the forks: the kernel reaps them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    control.send(json.dumps({"is": "zygote", "modules": imported, "threaded": threaded}).encode())
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_BYTES, MOST_DESCRIPTORS)
+        if not data:
+            os._exit(0)
+        if os.fork() == 0:
+            control.close()
+            _become(dict(zip(json.loads(data)["descriptors"], descriptors, strict=True)))
+        for item in descriptors:
+            os.close(item)
+
+
+def _import_all(modules: list[str]) -> tuple[list[str], list[str]]:
+    """Import modules; return the names of those that could be, and of those that started threads."""
+    imported, threaded = [], []
+    threads = 1
+    for name in modules:
+        if _import(name):
+            imported.append(name)
+        now = len(os.listdir("/proc/self/task"))
+        if now > threads:
+            threaded.append(name)
+        threads = now
+    return imported, threaded
+
+
+def _import(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except BaseException:  # noqa: BLE001 - whatever a package does here, it may do in the run that wants it
+        return False
+    return True
+
+
+def _settle_memory() -> None:
+    """Keep what is shared with forks from being touched, and so copied, by their garbage collections."""
+    gc.collect()
+    gc.freeze()
+
+
+def _become(descriptors: dict[str, int]) -> NoReturn:
+    """Enter a cell and execute what is called for."""
+    status = 1
+    try:
+        for name, kind in KINDS.items():
+            system.enter(descriptors[name], kind)
+            os.close(descriptors.pop(name))
+        run.confine()
+        gate = socket.socket(fileno=descriptors.pop("gate"))
+        gate.send(b"{}")
+        if gate.recv(MESSAGE_BYTES):
+            gate.close()
+            _execute(descriptors)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _execute(descriptors: dict[str, int]) -> None:
+    with open(descriptors.pop("call"), "rb") as stream:
+        text = stream.read()
+    if not text:
+        return
+    call = json.loads(text)
+    status = descriptors.pop("status")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    child = os.fork()
+    if child == 0:
+        os.close(status)
+        _work(call, descriptors)
+    for descriptor in descriptors.values():
+        os.close(descriptor)
+    _, ended = os.waitpid(child, 0)
+    os.write(status, ended.to_bytes(4, "little"))
+
+
+def _work(call: dict[str, Any], descriptors: dict[str, int]) -> NoReturn:
+    """Be the program, as the cell's own process."""
+    with contextlib.suppress(OSError):
+        settle(call["processes"])
+    os.umask(0o022)
+    if call["kind"] == "model":
+        _serve(call, descriptors["control"])
+    os.dup2(descriptors["stdout"], 1)
+    os.dup2(descriptors["stderr"], 2)
+    system.close_descriptors({descriptors["report"]})
+    python = interpreter.parse(call["argv"], call["env"])
+    if python is not None:
+        interpreter.run(python, call["directory"], call["env"], call["threads"], report=descriptors["report"])
+    os._exit(1)
+
+
+def _serve(call: dict[str, Any], control: int) -> NoReturn:
+    system.close_descriptors({control})
+    os.environ.clear()
+    os.environ.update(call["env"])
+    os.chdir(WORK)
+    models.serve_control(socket.socket(fileno=control), call["setup"])
+    os._exit(0)
