@@ -128,6 +128,9 @@ class EngineDouble:
         self.sandboxes.append(sandbox)
         return sandbox
 
+    async def warm(self, spec: SandboxSpec) -> None:
+        await asyncio.sleep(0)
+
     async def aclose(self) -> None:
         for sandbox in self.living:
             await sandbox.stop()

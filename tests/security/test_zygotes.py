@@ -166,7 +166,8 @@ import sys
 numpy = sys.modules['numpy']
 print([look["/proc"] for look in numpy.at_fork])
 print(numpy.at_import["/vitrine/shared"], numpy.at_import["/bundle"], numpy.at_import["/work"])
-print(*(numpy.status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")))
+names = "CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp".split()
+print(*(numpy.status[name] for name in names))
 """
     ran = await perform(sandbox, *python(code))
     assert ran.outcome.reason is None, ran.stderr

@@ -38,6 +38,7 @@ from vitrine_engine.protocol import (
     StartError,
     TensorSignature,
     Usage,
+    ZygotePolicy,
 )
 
 __all__ = [
@@ -77,5 +78,6 @@ __all__ = [
     "TensorSignature",
     "Timings",
     "Usage",
+    "ZygotePolicy",
     "open_engine",
 ]

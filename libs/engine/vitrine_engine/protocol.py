@@ -327,5 +327,11 @@ class Engine(Protocol):
         Raises `StartError` (also `ValueError` for a malformed spec). Nothing is left behind on failure.
         """
 
+    async def warm(self, spec: SandboxSpec) -> None:
+        """Get ready what sandboxes of this owner and environment share, where they share something.
+
+        Raises like `start`.
+        """
+
     async def aclose(self) -> None:
         """Stop every sandbox and free what the engine holds. Idempotent."""

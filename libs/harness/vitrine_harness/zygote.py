@@ -3,11 +3,11 @@
 It runs the author's packages, so nothing that it says or does is trusted: the engine looks at each fork,
 and at the zygote, from outside before the fork is given any data (`vitrine_engine.process.verifying`).
 
-Messages on the control socket (packets). To the engine: `{"is": "zygote", "modules": […], "threaded": […]}` once. From the
-engine: `{"do": "fork", "descriptors": [names]}` with those descriptors: a fork of this process enters the
-namespaces `user`, `mnt`, `pid`, `ipc`, `net`, gives up every capability, tells so on `gate`, waits there
-for the word to go on, reads what to execute from `call` (JSON, to its end), executes it in a child, and
-writes the child's wait status to `status`.
+Messages on the control socket (packets). To the engine: `{"is": "zygote", "modules": […], "threaded": […]}`
+once. From the engine: `{"do": "fork", "descriptors": [names]}` with those descriptors: a fork of this
+process enters the namespaces `user`, `mnt`, `pid`, `ipc`, `net`, gives up every capability, tells so on
+`gate`, waits there for the word to go on, reads what to execute from `call` (JSON, to its end), executes it
+in a child, and writes the child's wait status to `status`.
 """
 
 from __future__ import annotations

@@ -57,14 +57,20 @@ async def use(
         if engine is None:
             place = settings.state_dir / "engine"
             with needed(StartError):
-                engine, isolation = await open_engine(settings.engine, place, settings.base_image)
+                engine, isolation = await open_engine(
+                    settings.engine,
+                    place,
+                    settings.base_image,
+                    bundles=settings.bundles_dir,
+                    zygotes=settings.zygotes,
+                )
         else:
             isolation = await engine.probe()
         parts.push_async_callback(engine.aclose)
         _announce(isolation, settings)
         platform.bus.report["isolation"] = asdict(isolation)
         platform.bus.report["slots"] = settings.slots
-        bundles = Bundles(settings.state_dir / "bundles", platform.blobs, settings.bundle_cache_bytes)
+        bundles = Bundles(settings.bundles_dir, platform.blobs, settings.bundle_cache_bytes)
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
         shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)

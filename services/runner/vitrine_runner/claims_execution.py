@@ -162,10 +162,11 @@ class CheckExecution:
     def _sandbox(self, bundle: Bundle, limits: SpecLimits, view: DataView) -> SandboxSpec:
         """Return a sandbox as runs have it, which sees the dataset and may leave a number, not more."""
         request = self._request
-        need = Need(request.version_digest, request.environment_digest)
+        need = Need(request.version_digest, request.environment_digest, request.owner_id)
         spec = self._desk.pool.spec_of(need, bundle, limits)
         return replace(
             spec,
+            owner=None,  # sealed: it shares nothing, not even an interpreter
             limits=replace(spec.limits, output_bytes=2 * METRIC_BYTES),
             binds=(*spec.binds, *view.binds),
             max_runs=1,

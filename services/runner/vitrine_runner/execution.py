@@ -150,7 +150,8 @@ class Execution:
             await self._noted()
 
     async def _compute_and_store(self) -> Ending:
-        need = Need(self._request.version_digest, self._request.environment_digest)
+        request = self._request
+        need = Need(request.version_digest, request.environment_digest, request.owner_id)
         async with self._desk.pool.lent(need) as lent:
             self._lent = lent
             collector = OutputCollector(lent.worker.bundle, self._folder)

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vitrine_common.spec import DEFAULT_LIMITS
 from vitrine_common.spec import Limits as SpecLimits
-from vitrine_engine import BASE_IMAGE, Bind, EngineName
+from vitrine_engine import BASE_IMAGE, Bind, EngineName, ZygotePolicy
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -66,6 +66,20 @@ class RunnerSettings(BaseSettings):
     idle_seconds: float = Field(
         default=60.0, gt=0, description="Time after which a free worker is stopped, unless its model says."
     )
+    most_zygotes: int = Field(
+        default=16,
+        ge=0,
+        description="Interpreters that are kept with the modules of an environment imported, one for each "
+        "environment and owner, so that models start in milliseconds; 0 keeps none.",
+    )
+    zygote_idle_seconds: float = Field(
+        default=1800.0, gt=0, description="Time after which such an interpreter goes that nobody has used."
+    )
+    zygote_memory_bytes: int = Field(
+        default=2 * GIB,
+        ge=0,
+        description="Memory of all of them (PSS); those that were not used for longest go first.",
+    )
     max_attempts: int = Field(default=3, ge=1, description="How often a run is begun before it fails.")
     retry_seconds: float = Field(
         default=0.5, ge=0, description="Pause before a run that the platform failed is begun again."
@@ -117,6 +131,20 @@ class RunnerSettings(BaseSettings):
     @classmethod
     def _parse_binds(cls, value: Any) -> Any:
         return tuple(_binds(value)) if isinstance(value, str) else value
+
+    @property
+    def bundles_dir(self) -> Path:
+        """Where versions' files are kept on this host."""
+        return self.state_dir / "bundles"
+
+    @property
+    def zygotes(self) -> ZygotePolicy:
+        """How many interpreters with imported modules the engine keeps."""
+        return ZygotePolicy(
+            most=self.most_zygotes,
+            idle_seconds=self.zygote_idle_seconds,
+            memory_bytes=self.zygote_memory_bytes,
+        )
 
     @property
     def defaults(self) -> SpecLimits:

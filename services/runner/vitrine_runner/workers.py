@@ -37,10 +37,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Need:
-    """What a run needs a worker for: one version in one environment."""
+    """What a run needs a worker for: one owner's version in one environment."""
 
     version_digest: str
     environment_digest: str
+    owner_id: str
 
 
 @dataclass(eq=False)
@@ -274,6 +275,7 @@ class WorkerPool:
             image=image_reference(need.environment_digest),
             system=system,
             bundle=bundle.directory,
+            owner=need.owner_id,
             limits=Limits(
                 memory_bytes=limits.memory,
                 cpus=limits.cpu,

@@ -18,7 +18,7 @@ from .conftest import ENVIRONMENT, MakePool, Push
 
 
 def need(digest: str) -> Need:
-    return Need(digest, ENVIRONMENT)
+    return Need(digest, ENVIRONMENT, "usr_somebody")
 
 
 async def use_once(pool: WorkerPool, digest: str) -> Lent:
@@ -52,7 +52,7 @@ async def test_versions_and_environments_never_share_a_worker(make_pool: MakePoo
     one, other = await push(), await push(files={"main.py": b"print(2)"})
     workers = [(await use_once(pool, digest)).worker for digest in (one, other)]
     assert workers[0] is not workers[1]
-    absent = Need(one, "sha256:" + "0" * 64)
+    absent = Need(one, "sha256:" + "0" * 64, "usr_somebody")
     with pytest.raises(RunFault, match="VITRINE_ENVIRONMENTS_DIR") as caught:
         async with pool.lent(absent):
             pass

@@ -77,6 +77,9 @@ class DockerEngine:
         finally:
             self._starting.discard(spec.id)
 
+    async def warm(self, spec: SandboxSpec) -> None:
+        """Nothing to do: containers share nothing; see `Engine.warm`."""
+
     async def aclose(self) -> None:
         """Stop every sandbox; see `Engine.aclose`."""
         if self._closed:
