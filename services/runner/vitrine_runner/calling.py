@@ -113,7 +113,7 @@ class Calling:
 
     async def _answer(self, message: Msg, call: ModelCall, data: memoryview) -> None:
         began = self._loop.time()
-        seats = self._of(Need(call.version_digest, call.environment_digest))
+        seats = self._of(Need(call.version_digest, call.environment_digest, call.owner_id))
         body: bytes | memoryview = b""
         if self._stopping or seats.queue >= self._queue:
             answer = self._busy("too many calls of this model wait already")

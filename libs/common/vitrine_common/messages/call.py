@@ -47,6 +47,7 @@ class ModelCall(Carrier, Exchange):
     call_id: str
     version_digest: str
     environment_digest: str
+    owner_id: str
     device: Literal["cpu", "gpu"] = "cpu"
     describe: bool = False
     """Only the signature is wanted."""

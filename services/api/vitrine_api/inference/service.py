@@ -112,6 +112,7 @@ class Inference:
             call_id=new_id("run"),
             version_digest=version.digest,
             environment_digest=version.environment_digest or "",
+            owner_id=version.owner_id,
             device="gpu" if admitted.spec.limits().gpu else "cpu",
             describe=describe,
             outputs=tuple(item.name for item in request.outputs),
