@@ -131,6 +131,12 @@ TABLE: dict[str, Row] = {
     "POST /reset": Row((200,) * 5, form={"email": "nobody@example.org"}),
     "GET /reset/{ticket}": Row((410,) * 5),
     "POST /reset/{ticket}": Row((410,) * 5, form={"password": "long enough it is"}),
+    # Without a provider there is nothing; with one: tests of the logins by it.
+    "GET /login/oidc": Row((404,) * 5),
+    "GET /login/oidc/callback": Row((404,) * 5),
+    "POST /settings/identities": form(404),
+    "GET /settings/identities/go": own_page(404),
+    "POST /settings/identities/{identity_id}/remove": form(404),
     "POST /settings/password": form(422, current="wrong", password="long enough it is"),
     "POST /settings/email": form(422, email="no address", password="wrong"),
     "GET /settings/email/{ticket}": everybody(),

@@ -17,6 +17,7 @@ from vitrine_common.documents import (
     Dataset,
     DatasetVersion,
     Document,
+    Identity,
     Model,
     Notification,
     Run,
@@ -41,7 +42,7 @@ _OWNED: tuple[type[Document], ...] = (
     Collaborator,
     AuditEntry,
 )
-_OWN: tuple[type[Document], ...] = (ApiToken, Notification, Webhook, AccountUse)
+_OWN: tuple[type[Document], ...] = (ApiToken, Identity, Notification, Webhook, AccountUse)
 _LEFT_OUT = {
     *("password_hash", "token_hash", "passcode_hash", "secret", "previous_secret", "key", "public_token"),
     # Of a blind link its owner learns whole days alone.

@@ -119,5 +119,11 @@ def check_account(email: str, name: str) -> None:
         raise Invalid("; ".join(f"{item.field}: {item.message}" for item in problems), tuple(problems))
 
 
+def name_from(email: str) -> str:
+    """Return a user name made of an address, up to its @, or of what somebody is called elsewhere."""
+    plain = re.sub(r"[^a-z0-9]+", "-", email.partition("@")[0].lower()).strip("-")
+    return plain[:39].strip("-") or "owner"
+
+
 def _field(field: str, message: str) -> Invalid:
     return Invalid(f"{field}: {message}", (Problem(field, message),))

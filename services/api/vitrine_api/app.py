@@ -53,6 +53,7 @@ from vitrine_api.routes import (
     pages_links,
     pages_models,
     pages_notifications,
+    pages_oidc,
     pages_operator,
     pages_receipts,
     pages_reviews,
@@ -82,6 +83,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 PAGE_ROUTERS = (
     pages_accounts.router,
     pages_credentials.router,
+    pages_oidc.router,
     pages_collaborators.router,
     pages_deletions.router,
     pages_dashboard.router,

@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import sys
 from typing import Any
 
-from vitrine_api.accounts import check_account
+from vitrine_api.accounts import check_account, name_from
 from vitrine_api.credentials import new_secret
 from vitrine_api.passwords import Passwords
 from vitrine_api.policy import ALL_SCOPES
@@ -57,12 +56,6 @@ async def make_first_account(database: Database, email: str, name: str) -> dict[
     expires_at = after(ApiSettings().token_seconds)
     _, token = await Tokens(accounts).issue(user, "first account", ALL_SCOPES, expires_at)
     return {"email": email, "name": name, "password": password, "token": token}
-
-
-def name_from(email: str) -> str:
-    """Return a user name made of the part of an address before the @."""
-    plain = re.sub(r"[^a-z0-9]+", "-", email.partition("@")[0].lower()).strip("-")
-    return plain[:39].strip("-") or "owner"
 
 
 def main() -> int:

@@ -104,6 +104,7 @@ class Visit:
             notice=notice,
             unread=self.unread,
             signup_open=self.services.settings.signup == "open",
+            provider=self.services.provider.name,
         )
 
 

@@ -38,13 +38,13 @@ class Passwords:
         return await self._off_loop(passcode)
 
     async def verify(self, password: str, hashed: str | None) -> bool:
-        """Say whether `password` has the hash; None stands for an account that does not exist."""
+        """Say whether `password` has the hash; nothing has none: no account, or one without a password."""
         password = password[:MAX_LENGTH]
         if self._decoy is None:
             self._decoy = await self._off_loop("the password of nobody")
         async with self._slots:
             right = await asyncio.to_thread(self._hasher.verify, password, hashed or self._decoy)
-        return right and hashed is not None
+        return right and bool(hashed)
 
     async def _off_loop(self, password: str) -> str:
         async with self._slots:

@@ -159,6 +159,8 @@ class Credentials:
         return secret
 
     async def _check(self, member: Member, password: str, field: str = "current") -> None:
+        if not member.user.password_hash:
+            raise _field(field, "there is none yet; set one by *Forgotten password?* on the login page")
         await self._attempts.take(f"password:{member.id}", PER_MAILBOX)
         if not await self._passwords.verify(password, member.user.password_hash):
             raise _field(field, "is not your present password")

@@ -40,6 +40,7 @@ from vitrine_api.monitoring import Monitoring
 from vitrine_api.notifications import Mailing, Notices, NotificationRepository, Wishes
 from vitrine_api.notifications.facts import Facts
 from vitrine_api.notifications.watching import Watching
+from vitrine_api.oidc import Identities, Provider
 from vitrine_api.passwords import Passwords
 from vitrine_api.policy import Principal, Visitor
 from vitrine_api.progress import Hub
@@ -118,6 +119,8 @@ class Services:
     venues: VenueDesk
     health: Health
     logins: LoginLimits
+    provider: Provider
+    identities: Identities
     credentials: Credentials
     collaborators: Collaborators
     roles: Roles
@@ -277,6 +280,8 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         dead_letters=DeadLetters(bus, repository.accounts),
         user_list=UserList(repository.accounts, quotas),
         logins=LoginLimits(repository.accounts, settings.login_rate),
+        provider=Provider(settings),
+        identities=Identities(repository.accounts, settings),
         run_starts=RateLimit("runs", settings.run_rate),
         verifications=RateLimit("verifications", settings.run_rate),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
 DAY = 24 * 3600
+_LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ApiSettings(BaseSettings):
@@ -70,6 +72,31 @@ class ApiSettings(BaseSettings):
         default=True,
         description="Whether invites to work on a model make accounts; without it, only those of operators.",
     )
+    oidc_issuer: str = Field(
+        default="",
+        description="Provider that people may log in by (OpenID Connect), as it calls itself, "
+        "`https://login.example.org`; its answers come back to `/login/oidc/callback`.",
+    )
+    oidc_client_id: str = Field(default="", description="What the provider calls this instance.")
+    oidc_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="This instance's secret at the provider; none for a public client."
+    )
+    oidc_name: str = Field(
+        default="single sign-on", max_length=60, description="What people call the provider, on the button."
+    )
+    oidc_domains: str = Field(
+        default="", description="Domains whose addresses may log in by the provider, comma-separated; all."
+    )
+    oidc_creates_accounts: bool = Field(
+        default=False,
+        description="Whether whoever logs in by the provider gets an account, without an invite, whatever "
+        "`VITRINE_API_SIGNUP` says.",
+    )
+    oidc_trusts_emails: bool = Field(
+        default=False,
+        description="Whether addresses count as verified though the provider does not say so; for providers "
+        "whose administrators alone give addresses.",
+    )
     venue_checks_at_once: int = Field(
         default=4, ge=1, description="Runs and claim checks of one venue's submissions under way at a time."
     )
@@ -122,6 +149,16 @@ class ApiSettings(BaseSettings):
         description="Synchronous calls per minute and account, or link and address.",
     )
 
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> ApiSettings:
+        if not self.oidc_issuer:
+            return self
+        if not is_safe_address(self.oidc_issuer):
+            raise ValueError("VITRINE_API_OIDC_ISSUER: is no https address")
+        if not self.oidc_client_id:
+            raise ValueError("VITRINE_API_OIDC_CLIENT_ID: is missing, and the provider needs it")
+        return self
+
     @property
     def base_url(self) -> str:
         """How people reach the api, without a slash at the end."""
@@ -131,3 +168,9 @@ class ApiSettings(BaseSettings):
     def secure_cookies(self) -> bool:
         """Whether browsers reach the api by https alone."""
         return self.base_url.startswith("https://")
+
+
+def is_safe_address(url: str) -> bool:
+    """Say whether what is sent there stays between the two: https, or this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL)

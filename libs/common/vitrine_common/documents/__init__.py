@@ -4,6 +4,7 @@ from vitrine_common.documents.account import (
     AccountTicket,
     ApiToken,
     Collaborator,
+    Identity,
     Invite,
     KnownDevice,
     Role,
@@ -39,6 +40,7 @@ from vitrine_common.documents.webhook import Webhook, WebhookDelivery
 COLLECTIONS: tuple[type[Document], ...] = (
     User,
     Session,
+    Identity,
     ApiToken,
     Invite,
     Collaborator,
@@ -112,6 +114,7 @@ __all__ = [
     "Environment",
     "EnvironmentLayer",
     "EnvironmentWheel",
+    "Identity",
     "Index",
     "InputSummary",
     "Invite",

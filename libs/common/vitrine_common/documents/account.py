@@ -29,6 +29,7 @@ class User(Document):
     email: str
     name: str
     password_hash: str
+    """Empty for an account that logs in by a provider and has set none."""
     operator: bool = False
     roles: list[Role] = Field(default_factory=list)
     max_storage_bytes: int | None = None
@@ -51,6 +52,20 @@ class Session(Document):
     expires_at: datetime
     label: str = ""
     """The browser and system that it was opened with."""
+
+
+class Identity(Document):
+    """An account of a login provider that opens an account here. `_id` is a digest of issuer and subject."""
+
+    COLLECTION: ClassVar[str] = "identities"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("user_id", 1),)),)
+
+    user_id: str
+    issuer: str
+    subject: str
+    email: str = ""
+    """As the provider told it when it was connected; for people to recognise."""
 
 
 class ApiToken(Document):

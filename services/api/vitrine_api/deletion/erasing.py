@@ -38,6 +38,7 @@ from vitrine_common.documents import (
     DatasetVersion,
     Deletion,
     Document,
+    Identity,
     Invite,
     KnownDevice,
     LinkPass,
@@ -249,7 +250,7 @@ class Erasing:
         user_id = deletion.subject_id
         own, owned = {"user_id": user_id}, {"owner_id": user_id}
         # First nobody gets in any more, by whatever was handed out.
-        await self._erasure.delete(own, Session, ApiToken, AccountTicket, KnownDevice)
+        await self._erasure.delete(own, Session, Identity, ApiToken, AccountTicket, KnownDevice)
         for model in await self._erasure.all_of(Model, owned):
             await self.begin("model", model.id, user_id)
         for dataset in await self._erasure.all_of(Dataset, owned):

@@ -71,7 +71,9 @@ class Deleting:
         require(member, Action.CHANGE, None)
         if confirm.strip() != member.user.name:
             raise _unconfirmed(member.user.name)
-        if not await self._passwords.verify(password, member.user.password_hash):
+        hashed = member.user.password_hash
+        # Without a password, by a provider's login alone, the name that was typed has to do.
+        if hashed and not await self._passwords.verify(password, hashed):
             raise Invalid("password: is wrong", (Problem("password", "is wrong"),))
         operators = await self._repository.accounts.users.find({"operator": {"$in": [True, 1]}}, limit=2)
         if member.user.operator and len(operators) < 2:

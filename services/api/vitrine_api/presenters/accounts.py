@@ -5,7 +5,7 @@ from __future__ import annotations
 from vitrine_api import formats, views
 from vitrine_api.quotas import NEAR_PERCENT, QuotaUse
 from vitrine_api.sessions import OpenSession
-from vitrine_common.documents import Collaborator
+from vitrine_common.documents import Collaborator, Identity
 
 _BROWSERS = ("Firefox", "Edg", "OPR", "Chrome", "Safari")
 _SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS", "Linux")
@@ -45,6 +45,16 @@ def session_row(session: OpenSession) -> views.SessionRow:
         created_at=session.created_at,
         expires_at=session.expires_at,
         current=session.current,
+    )
+
+
+def identity_row(found: Identity) -> views.IdentityRow:
+    """Return a provider's account as a row."""
+    return views.IdentityRow(
+        id=found.id,
+        title=found.email or found.subject,
+        issuer=found.issuer,
+        created_at=found.created_at,
     )
 
 

@@ -11,6 +11,7 @@ from vitrine_common.documents import (
     ApiToken,
     AuditEntry,
     Collaborator,
+    Identity,
     Invite,
     KnownDevice,
     Session,
@@ -25,6 +26,7 @@ class Accounts:
     def __init__(self, database: Database) -> None:
         self.users = database.collection(User)
         self.sessions = database.collection(Session)
+        self.identities = database.collection(Identity)
         self.tokens = database.collection(ApiToken)
         self.invites = database.collection(Invite)
         self.collaborators = database.collection(Collaborator)

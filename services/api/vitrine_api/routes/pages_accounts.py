@@ -15,7 +15,13 @@ from vitrine_api.forms import text_of, texts_of
 from vitrine_api.login_limits import DEVICE_SECONDS
 from vitrine_api.pages import GUEST_COOKIE, Page, Visit, field_problems, local_url, see, set_cookie
 from vitrine_api.policy import ALL_SCOPES
-from vitrine_api.presenters.accounts import collaboration_row, device_label, quota_row, session_row
+from vitrine_api.presenters.accounts import (
+    collaboration_row,
+    device_label,
+    identity_row,
+    quota_row,
+    session_row,
+)
 from vitrine_api.presenters.links import exhibits, invite_row, token_row
 from vitrine_api.routes.pages_dashboard import dashboard_page
 from vitrine_common.clock import utcnow
@@ -57,10 +63,11 @@ async def login(visit: Page, request: Request) -> Response:
     except (Unauthenticated, TooMany) as error:
         view = views.Login(email=email, next_url=local_url(wanted), problem=error.message)
         return visit.page(view, error.status)
-    return await _logged_in(visit, user, local_url(wanted))
+    return await logged_in(visit, user, local_url(wanted))
 
 
-async def _logged_in(visit: Visit, user: User, url: str) -> Response:
+async def logged_in(visit: Visit, user: User, url: str) -> Response:
+    """Open a session in this browser and go to `url`."""
     response = see(url)
     label = device_label(visit.request.headers.get("user-agent", ""))
     secret = await visit.services.sessions.open(user, label)
@@ -105,7 +112,7 @@ async def signup(visit: Page, request: Request) -> Response:
         problems = field_problems(error.problems) or (views.FieldProblem(field="", message=error.message),)
         view = views.Signup(invite=code, name=name, email=email, problems=problems)
         return visit.page(view, error.status)
-    return await _logged_in(visit, user, "/")
+    return await logged_in(visit, user, "/")
 
 
 @router.get("/settings")
@@ -130,6 +137,8 @@ async def settings_view(
         can_invite=who.user.operator,
         new_invite_url=invite_url,
         sessions=tuple(session_row(item) for item in await services.sessions.of(who)),
+        identities=tuple(identity_row(item) for item in await services.identities.of(who)),
+        has_password=bool(who.user.password_hash),
         works_on=tuple(collaboration_row(item) for item in await services.collaborators.works_on(who)),
         quotas=tuple(quota_row(item) for item in await services.quotas.of(who.id)),
         roles=tuple(who.user.roles),

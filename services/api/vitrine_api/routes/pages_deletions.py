@@ -40,8 +40,10 @@ async def confirm(
     reference: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """Say what will be gone, and ask for the name."""
-    reference = visit.member.user.name if kind == "account" else reference
-    return visit.page(views.ConfirmDeletion(kind=kind, reference=reference))
+    user = visit.member.user
+    reference = user.name if kind == "account" else reference
+    known = bool(user.password_hash)
+    return visit.page(views.ConfirmDeletion(kind=kind, reference=reference, has_password=known))
 
 
 @router.post("/deletions")
@@ -62,7 +64,8 @@ async def delete(visit: Page, request: Request) -> Response:
             await visit.services.deleting.delete(who, cast("DeletionKind", kind), reference, typed)
     except (Invalid, Conflict) as error:
         problems = field_problems(error.problems) or (views.FieldProblem(field="", message=error.message),)
-        view = views.ConfirmDeletion(kind=kind, reference=reference, problems=problems)
+        known = bool(who.user.password_hash)
+        view = views.ConfirmDeletion(kind=kind, reference=reference, has_password=known, problems=problems)
         return visit.page(view, error.status)
     response = see(_AFTER[kind])
     if kind == "account":

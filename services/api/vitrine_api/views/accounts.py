@@ -90,6 +90,26 @@ class SessionRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IdentityRow:
+    """A provider's account that logs in to this one."""
+
+    id: str
+    title: str
+    """Its address there, else what the provider calls it."""
+    issuer: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoOn(View):
+    """`/settings/identities/go`: a link to the provider, for what a form cannot lead to."""
+
+    template: ClassVar[str] = "go_on.html"
+
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CollaborationRow:
     """A model and somebody who works on it."""
 
@@ -159,6 +179,7 @@ class ConfirmDeletion(View):
 
     kind: str
     reference: str
+    has_password: bool = True
     problems: tuple[FieldProblem, ...] = ()
 
     @property
@@ -207,6 +228,8 @@ class Settings(View):
     new_invite_url: str | None = None
     """An invite just made: shown this once."""
     sessions: tuple[SessionRow, ...] = ()
+    identities: tuple[IdentityRow, ...] = ()
+    has_password: bool = True
     works_on: tuple[CollaborationRow, ...] = ()
     quotas: tuple[QuotaRow, ...] = ()
     roles: tuple[str, ...] = ()

@@ -50,6 +50,8 @@ class RequestContext:
     """Notifications that the account has not read, up to a hundred."""
     signup_open: bool = False
     """Whether anyone may sign up without an invite."""
+    provider: str = ""
+    """What people call the provider that they may log in by, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
