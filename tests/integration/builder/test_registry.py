@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from docker_daemon import DockerDaemon
+from containerd_daemon import containerd
+from docker_daemon import LOUD, DockerDaemon, why_no_daemon
 from registry_server import HTPASSWD, PASSWORD, USER, RegistryServer
 from vitrine_builder.app import Parts, open_parts
 from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.failures import BuildFailure
+from vitrine_builder.images.compiled import CompiledImages
 from vitrine_builder.images.config import BaseImage, ImageLayer, tag_of
 from vitrine_builder.images.layout import Layout
 from vitrine_builder.images.pull import Puller
@@ -30,6 +32,7 @@ from vitrine_builder.requirements import parse_requirements
 from vitrine_builder.sdists import BuildSandboxes
 from vitrine_builder.settings import BuilderSettings
 from vitrine_builder.workspace import open_workspace
+from vitrine_engine.docker.images import WITH_BYTECODE
 
 FIRST = b"six==1.17.0\npyyaml==6.0.3\n"
 SECOND = FIRST + b"charset-normalizer==3.4.4\n"
@@ -83,6 +86,7 @@ async def builder(
             pusher = Pusher(workspace, to or Layout(workspace), compression)
             attach = Dossiers(workspace, parts.store.layers).attachments
             images = Images(workspace, settings.target, base, None, pusher, None, attach)
+            parts.store.completer.images = CompiledImages(images, parts.store.layers.compiler.version)
             yield replace(parts, store=replace(parts.store, images=images))
         finally:
             await sandboxes.aclose()
@@ -217,6 +221,40 @@ async def test_a_layout_holds_the_whole_image(tmp_path: Path) -> None:
         blob.write_bytes(b"another")
         with pytest.raises(BuildFailure, match="lacks a part"):
             verify_image(layout, tag_of(second.digest), manifest)
+
+
+async def test_containerd_pulls_and_unpacks_what_was_pushed(
+    tmp_path: Path, registry: RegistryServer, opened: Open
+) -> None:
+    if (reason := why_no_daemon()) is not None:
+        pytest.skip(LOUD + reason)
+    place = opened(f"{registry.host}/containerd")
+    async with builder(tmp_path, place, compression="zstd") as parts:
+        made = await make(parts, SECOND)
+        assert await parts.store.completer.complete(made.path)
+    name = f"{place.name}:{tag_of(made.digest)}"
+    with containerd() as daemon:
+        for tag in (name, f"{name}{WITH_BYTECODE}"):
+            # It compares what it unpacks with the diff ids of the configuration.
+            daemon.ctr("images", "pull", "--plain-http", tag)
+            with daemon.mounted(tag) as shown:
+                found = files_of(shown / "env")
+                kept = {
+                    path: digest
+                    for path, digest in files_of(made.path).items()
+                    if path not in {"environment.json", "bytecode.json"}
+                    and (tag != name or "__pycache__" not in path)
+                }
+                assert found == kept
+    assert any(path.endswith(".pyc") for path in found)
+
+
+def files_of(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
 
 
 async def test_a_docker_daemon_pulls_and_runs_what_was_pushed(
