@@ -9,6 +9,7 @@ from vitrine_api import formats, views
 from vitrine_api.presenters.fields import as_text
 from vitrine_api.progress import Change
 from vitrine_common.bundle import Manifest
+from vitrine_common.clock import utcnow
 from vitrine_common.documents import Build, Model, Version
 from vitrine_common.spec import Input, Spec
 from vitrine_common.states import BuildState, VersionState
@@ -70,13 +71,16 @@ def build_view(version: Version, build: Build | None, news: dict[str, Any] | Non
     done, total = said.get("done"), said.get("total")
     started = build.created_at if build else version.created_at
     finished = build.finished_at if build else None
-    state = BuildState.BUILDING.value if build and build.state is BuildState.BUILDING else "queued"
+    building = build is not None and build.state is BuildState.BUILDING
+    abandoned = building and build is not None and build.lease_expires_at < utcnow()
+    state = BuildState.BUILDING.value if building and not abandoned else "queued"
+    step = _ABANDONED if abandoned else build.step if build else ""
     return views.BuildView(
         id=version.build_id or version.id,
         state=_BUILD_STATES.get(version.state, state),
         created_at=started,
         finished_at=finished,
-        step=str(said.get("message") or said.get("step") or (build.step if build else "")),
+        step=str(said.get("message") or said.get("step") or step),
         progress=done / total if isinstance(done, int) and isinstance(total, int) and total else None,
         message=problem.message if problem else "",
         log_tail=problem.log_tail if problem else "",
@@ -86,6 +90,7 @@ def build_view(version: Version, build: Build | None, news: dict[str, Any] | Non
     )
 
 
+_ABANDONED = "The builder that was at it is gone; the next one that is there takes it up"
 _STEPS = ("resolve", "system", "download", "unpack", "assemble", "load", "push", "bytecode")
 
 
