@@ -19,6 +19,7 @@ from vitrine_common.bus import Bus
 from vitrine_common.clock import after
 from vitrine_common.digests import canonical_json, sha256_bytes
 from vitrine_common.documents import Run, RunRequest
+from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
 from vitrine_common.messages import RunStart
 from vitrine_common.service import Platform, make_platform
@@ -49,6 +50,13 @@ class Host:
         pool = self.platform.bus.broker.context.get("pool")
         assert isinstance(pool, WorkerPool)
         return pool
+
+    @property
+    def fleet(self) -> Fleet:
+        """What it heard of itself and others."""
+        fleet = self.platform.bus.broker.context.get("fleet")
+        assert isinstance(fleet, Fleet)
+        return fleet
 
     @property
     def pids(self) -> list[int | None]:
@@ -83,7 +91,8 @@ class Site:
         runner = RunnerSettings(state_dir=state_dir, **{**fields, **settings})
         platform = make_platform("runner", self.settings)
         platform.work = self.work(lease_seconds)
-        platform.bus.broker.include_routers(*make_routers(gpu=False))
+        platform.holder = f"{platform.holder}-{state_dir.name}"  # several live in this process
+        platform.bus.broker.include_routers(*make_routers(gpu=runner.takes_gpu_runs))
         parts = AsyncExitStack()
         await platform.start()
         parts.push_async_callback(platform.stop)
@@ -159,7 +168,8 @@ class Site:
             **fields,
         }
         request = RunRequest(**values)
-        await self.database.collection(RunRequest).insert(request, [RunStart(run_id=request.id)])
+        command = RunStart(run_id=request.id, device=request.device)
+        await self.database.collection(RunRequest).insert(request, [command])
         return request.id
 
     async def look(self, run_id: str) -> Run | None:

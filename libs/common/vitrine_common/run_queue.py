@@ -10,6 +10,7 @@ from vitrine_common.clock import utcnow
 from vitrine_common.documents import Run, RunRequest
 from vitrine_common.documents.base import to_bson
 from vitrine_common.fairness import Begun, Flow, Waiting
+from vitrine_common.messages import RunWaiting
 from vitrine_common.states import RUN, RunState
 from vitrine_common.store import Collection
 
@@ -111,4 +112,33 @@ def head_of(request: RunRequest) -> Head:
         environment_digest=request.environment_digest,
         gpus=request.gpus,
         gpu_memory=request.gpu_memory,
+    )
+
+
+def news_of(head: Head, device: Device) -> RunWaiting:
+    """Return what other runners are told of a run that was put into the queue."""
+    return RunWaiting(
+        run_id=head.id,
+        device=device,
+        flow=head.flow.key,
+        since=head.since,
+        expires_at=head.expires_at,
+        version_digest=head.version_digest,
+        environment_digest=head.environment_digest,
+        gpus=head.gpus,
+        gpu_memory=head.gpu_memory,
+    )
+
+
+def head_of_news(news: RunWaiting) -> Head:
+    """Return a run as the queue has it, by what was told of it. Raises ValueError when it makes no sense."""
+    return Head(
+        id=news.run_id,
+        flow=Flow.of_key(news.flow),
+        since=news.since,
+        expires_at=news.expires_at,
+        version_digest=news.version_digest,
+        environment_digest=news.environment_digest,
+        gpus=news.gpus,
+        gpu_memory=news.gpu_memory,
     )

@@ -41,12 +41,9 @@ class Platform:
     bus: Bus
     database: Database
     blobs: BlobStore
+    holder: str
+    """This process's name in leases."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @property
-    def holder(self) -> str:
-        """This process's name in leases."""
-        return f"{self.service}@{socket.gethostname()}:{os.getpid()}"
 
     def background(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `coroutine` until the service stops; an end before that is logged loudly."""
@@ -103,6 +100,7 @@ def make_platform(service: str, settings: PlatformSettings | None = None) -> Pla
         bus=bus,
         database=Database(settings.mongo, service, bus),
         blobs=BlobStore(settings.s3),
+        holder=f"{service}@{socket.gethostname()}:{os.getpid()}",
     )
 
 

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from vitrine_api.assets import Assets
+from vitrine_api.capacity import make_router as make_capacity_router
 from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
 from vitrine_api.inference.endpoint import OpenInference
@@ -143,6 +144,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     platform.bus.broker.include_router(make_receipts_router(services.receipts))
     platform.bus.broker.include_router(make_claims_router(services.attesting))
     platform.bus.broker.include_router(make_notifications_router(services.facts))
+    platform.bus.broker.include_router(make_capacity_router(services.fleet))
     platform.bus.broker.include_router(make_inference_router(services.inference.admissions))
     app = routed(_lifespan(services))
     app.state.services = services

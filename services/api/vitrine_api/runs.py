@@ -8,6 +8,7 @@ from typing import Any
 
 from vitrine_api import audit, blindness
 from vitrine_api.blind_use import was_blind
+from vitrine_api.capacity import check_capacity, need_of
 from vitrine_api.link_quota import Quota, check_size
 from vitrine_api.link_states import check_usable, link_state, seconds_left
 from vitrine_api.policy import Action, Member, Principal, Visitor, require
@@ -21,6 +22,7 @@ from vitrine_common.bus import Bus
 from vitrine_common.clock import after as time_after
 from vitrine_common.documents import Run, RunRequest, ShareLink, Version
 from vitrine_common.errors import Conflict, Problem, TooMany, VitrineError
+from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
 from vitrine_common.messages import RunCancel, RunStart
 from vitrine_common.states import RUN, RunState, VersionState
@@ -60,13 +62,15 @@ class Runs:
         hub: Hub,
         settings: ApiSettings,
         quotas: Quotas,
+        fleet: Fleet,
     ) -> None:
         self._quotas = quotas
+        self._fleet = fleet
         self._accounts = repository.accounts
         self._links = repository.links
         self._runs = repository.runs
         self._quota = Quota(repository.links)
-        self._waiting = Waiting(repository.runs.queue)
+        self._waiting = Waiting(repository.runs.queue, fleet)
         self._inputs = inputs
         self._bus = bus
         self._hub = hub
@@ -75,7 +79,8 @@ class Runs:
     async def start(self, member: Member, version: Version, raw: Mapping[str, Any]) -> RunRecord:
         """Accept a run of a version by an account; it is stored, with its command, when this returns.
 
-        Raises Conflict when the version is not ready, Invalid naming each input that is wrong.
+        Raises Conflict when the version is not ready or no runner has what it needs, Invalid naming each
+        input that is wrong.
         """
         require(member, Action.RUN, version)
         request = await self._request(version, raw, member.id)
@@ -114,6 +119,8 @@ class Runs:
 
     async def _request(self, version: Version, raw: Mapping[str, Any], user_id: str | None) -> RunRequest:
         check_ready(version)
+        need = need_of(version)
+        check_capacity(self._fleet, need)
         return RunRequest(
             id=new_id("run"),
             version_id=version.id,
@@ -121,6 +128,9 @@ class Runs:
             environment_digest=version.environment_digest or "",
             owner_id=version.owner_id,
             inputs=await self._inputs.prepare(version, raw, user_id),
+            device=need.device,
+            gpus=need.gpus,
+            gpu_memory=need.gpu_memory,
             expires_at=time_after(self._settings.run_wait_seconds),
             trace=inject(),
         )

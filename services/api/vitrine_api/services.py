@@ -65,6 +65,7 @@ from vitrine_api.venues.desk import VenueDesk, wire_venues
 from vitrine_api.versions import Versions
 from vitrine_api.webhooks import Delivering, Hooks, WebhookRepository
 from vitrine_common.documents import Version
+from vitrine_common.fleet import Fleet
 from vitrine_common.service import Platform
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Services:
     versions: Versions
     runs: Runs
     inference: Inference
+    fleet: Fleet
     links: Links
     doors: Doors
     blind_texts: BlindTexts
@@ -187,7 +189,8 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     uploads = Uploads(repository.bundles, blobs, settings, grants, quotas)
     models = Models(repository.bundles, blobs)
     inputs = RunInputs(repository.bundles, models, uploads, blobs)
-    runs = Runs(repository, inputs, bus, hub, settings, quotas)
+    fleet = Fleet()
+    runs = Runs(repository, inputs, bus, hub, settings, quotas, fleet)
     datasets = Datasets(DatasetRepository(platform.database), repository, blobs, grants)
     collaborators = Collaborators(repository, notices)
     passwords = Passwords()
@@ -205,7 +208,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         hub,
     )
     tokens = Tokens(repository.accounts)
-    checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings, quotas)
+    checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings, quotas, fleet)
     deletions, erasure = Deletions(platform.database), Erasure(platform.database)
     collecting = Collecting(Doomed(platform.database), blobs, settings.deletion_grace_seconds)
     erasing = Erasing(
@@ -276,6 +279,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         receipts=receipts,
         receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),
         health=health,
+        fleet=fleet,
         instance=Instance(platform, repository, health, settings),
         dead_letters=DeadLetters(bus, repository.accounts),
         user_list=UserList(repository.accounts, quotas),

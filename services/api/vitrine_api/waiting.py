@@ -15,6 +15,7 @@ from vitrine_common.documents import RunRequest
 from vitrine_common.documents.base import to_bson
 from vitrine_common.fairness import Waiting as WaitingRun
 from vitrine_common.fairness import serving_order
+from vitrine_common.fleet import Fleet
 from vitrine_common.run_queue import Device, RunQueue, Started
 
 LOOKED_AT = 200
@@ -46,23 +47,25 @@ class Queue:
     begun: Sequence[Started]
     ranks: Mapping[str, int]
     """Places of the runs that wait, by id."""
+    slots: int = 0
+    """Runs that all runners together work on at a time; 0 where none was heard."""
 
     def place(self, request: RunRequest) -> Place:
         """Return the place of a request that waits."""
         ahead = self.ranks.get(request.id)
         if ahead is None:  # nobody has written it down yet
             ahead = _ranks([*self.waiting, _waiting(request)], self.begun)[request.id]
-        active = sum(one.begun.active for one in self.begun)
+        places = self.slots or sum(one.begun.active for one in self.begun)
         known = [one.seconds for one in self.begun if one.seconds is not None]
-        if len(known) < _ENOUGH or not active:
+        if len(known) < _ENOUGH or not places:
             return Place(ahead)
-        # Runs end one after another, evenly over the time that one takes, on as many places as work now.
-        return Place(ahead, (ahead + 1) * median(known) / active)
+        # Runs end one after another, evenly over the time that one takes, on as many places as there are.
+        return Place(ahead, (ahead + 1) * median(known) / places)
 
 
-def queue_of(waiting: Sequence[WaitingRun], begun: Sequence[Started]) -> Queue:
+def queue_of(waiting: Sequence[WaitingRun], begun: Sequence[Started], slots: int = 0) -> Queue:
     """Return the queue that runs make which wait, and which were begun."""
-    return Queue(waiting, begun, _ranks(waiting, begun))
+    return Queue(waiting, begun, _ranks(waiting, begun), slots)
 
 
 def _ranks(waiting: Sequence[WaitingRun], begun: Sequence[Started]) -> Mapping[str, int]:
@@ -87,11 +90,13 @@ class Waiting:
 
     Args:
         runs: the queue.
+        fleet: who serves it.
         clock: seconds that only grow.
     """
 
-    def __init__(self, runs: RunQueue, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runs: RunQueue, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:
         self._runs = runs
+        self._fleet = fleet
         self._clock = clock
         self._lock = asyncio.Lock()
         self._looks: dict[Device, _Look] = {}
@@ -107,6 +112,6 @@ class Waiting:
     async def _look(self, device: Device) -> _Look:
         started = self._clock()
         waiting = await self._runs.window(device, LOOKED_AT, OF_OTHERS)
-        queue = queue_of(waiting, await self._runs.begun(device, BEGUN))
+        queue = queue_of(waiting, await self._runs.begun(device, BEGUN), self._fleet.slots(device))
         now = self._clock()
         return _Look(queue, now + max(FRESH_SECONDS, (now - started) / SHARE))

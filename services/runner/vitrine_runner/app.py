@@ -13,11 +13,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from vitrine_common.fleet import Fleet
 from vitrine_common.freight import Carriage
 from vitrine_common.leases import reap_forever
 from vitrine_common.service import Platform, needed, run_service
 from vitrine_common.shelf import Shelf
 from vitrine_engine import Engine, Isolation, StartError, open_engine
+from vitrine_runner.beating import Heartbeat
 from vitrine_runner.bundles import Bundles, Datasets
 from vitrine_runner.calling import Calling
 from vitrine_runner.cancellation import Cancellation
@@ -27,7 +29,9 @@ from vitrine_runner.claims_view import Viewer
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
 from vitrine_runner.execution import Desk
+from vitrine_runner.gpus import find_gpus
 from vitrine_runner.handlers import make_routers
+from vitrine_runner.placement import Placement
 from vitrine_runner.repository import Checks, Runs
 from vitrine_runner.settings import RunnerSettings, cpu_count
 from vitrine_runner.workers import WorkerPool
@@ -74,21 +78,28 @@ async def use(
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
         shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
-        pool = WorkerPool(engine, bundles, shelf, settings)
+        gpus = find_gpus(wanted=settings.takes_gpu_runs, certain=settings.gpu == "on")
+        pool = WorkerPool(engine, bundles, shelf, settings, gpus)
         parts.push_async_callback(pool.aclose)
         work = platform.work
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
         folder = settings.state_dir / "runs"
         desk = Desk(runs, pool, platform.blobs, platform.bus, folder, settings.retry_seconds)
-        dispatcher = Dispatcher(desk, settings.slots, settings.devices)
+        fleet = Fleet()
+        placement = Placement(pool, fleet, platform.holder, settings.run_memory_bytes)
+        dispatcher = Dispatcher(desk, settings.slots, settings.devices, placement)
+        heartbeat = Heartbeat(platform.bus, platform.holder, dispatcher, pool)
+        parts.push_async_callback(heartbeat.leave)
         parts.push_async_callback(dispatcher.close, settings.stop_seconds)
         context = platform.bus.broker.context
         context.set_global("dispatcher", dispatcher)
         cancellation = Cancellation(runs, platform.bus)
         context.set_global("cancellation", cancellation)
         context.set_global("pool", pool)
+        context.set_global("fleet", fleet)
         platform.background(reap_forever(runs.queue, dispatcher.requeue, work.reap_seconds), "reaper")
         platform.background(dispatcher.serve_forever(), "queue")
+        platform.background(heartbeat.tell_forever(), "heartbeat")
         platform.background(pool.tend_forever(), "worker pool")
         platform.background(cancellation.expire_forever(), "expiry")
         await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))

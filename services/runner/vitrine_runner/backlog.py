@@ -56,10 +56,10 @@ class Backlog:
         due = self._next_look if self._flows or self._news else self._looked_at + POLL_SECONDS
         return max(0.0, due - now)
 
-    def note(self, head: Head | None = None) -> None:
-        """Hear that a run waits: this one, or one that is not known yet."""
+    def note(self, head: Head) -> None:
+        """Hear that a run waits."""
         self._news = True
-        if head is not None and head.flow not in self._flows:
+        if head.flow not in self._flows:
             self._flows.add(head.flow)
             self._heads[head.flow] = deque([head])
 

@@ -26,6 +26,7 @@ from vitrine_runner.claims_repeat import Repetition
 from vitrine_runner.claims_view import DataView, Viewer
 from vitrine_runner.errors import as_fault
 from vitrine_runner.execution import Wish
+from vitrine_runner.gpus import Grant
 from vitrine_runner.live import ClaimFeed
 from vitrine_runner.repository import Checks
 from vitrine_runner.settings import RunnerSettings
@@ -140,9 +141,9 @@ class CheckExecution:
         ):
             settings = desk.settings
             limits = bundle.spec.claim_limits(self._claim, settings.defaults, settings.ceiling)
-            spec = self._sandbox(bundle, limits, view)
-            repetition = Repetition(desk.engine, spec, limits, self._claim, view)
-            async with desk.pool.room(limits.memory):
+            async with desk.pool.room(limits) as grant:
+                spec = self._sandbox(bundle, limits, view, grant)
+                repetition = Repetition(desk.engine, spec, limits, self._claim, view)
                 for index in range(1, self._claim.repeats + 1):
                     await self._feed.begin(index)
                     self._repeats.append(await repetition.carry_out(index, self._feed))
@@ -159,11 +160,13 @@ class CheckExecution:
         except Unavailable:
             log.warning("a repeat was not written down", extra={"check": self._check.id})
 
-    def _sandbox(self, bundle: Bundle, limits: SpecLimits, view: DataView) -> SandboxSpec:
+    def _sandbox(
+        self, bundle: Bundle, limits: SpecLimits, view: DataView, grant: Grant | None
+    ) -> SandboxSpec:
         """Return a sandbox as runs have it, which sees the dataset and may leave a number, not more."""
         request = self._request
         need = Need(request.version_digest, request.environment_digest, request.owner_id)
-        spec = self._desk.pool.spec_of(need, bundle, limits)
+        spec = self._desk.pool.spec_of(need, bundle, limits, grant)
         return replace(
             spec,
             owner=None,  # sealed: it shares nothing, not even an interpreter

@@ -13,17 +13,19 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import TypeVar
 
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Run, RunRequest
-from vitrine_common.errors import NotFound, Unavailable
+from vitrine_common.errors import Unavailable
 from vitrine_common.messages import RunWaiting
-from vitrine_common.run_queue import Device, Head, head_of
+from vitrine_common.run_queue import Device, Head, head_of, head_of_news, news_of
 from vitrine_common.states import RUN
 from vitrine_runner.backlog import Backlog
 from vitrine_runner.execution import Desk, Execution
 from vitrine_runner.live import tell_end
+from vitrine_runner.placement import Placement
 from vitrine_runner.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -48,10 +50,14 @@ class Dispatcher:
         desk: what executions work with.
         slots: how many there are at most.
         devices: the kinds of run that this host takes.
+        placement: which runs this host is a good place for.
     """
 
-    def __init__(self, desk: Desk, slots: int, devices: Sequence[Device] = ("cpu",)) -> None:
+    def __init__(self, desk: Desk, slots: int, devices: Sequence[Device], placement: Placement) -> None:
         self._desk = desk
+        self._placement = placement
+        self._left_seconds = inf
+        self.devices = tuple(devices)
         self.slots = Slots(slots)
         self._backlogs = {device: Backlog(desk.runs.waiting, device) for device in devices}
         self._rotation = itertools.cycle(self._backlogs)
@@ -69,19 +75,24 @@ class Dispatcher:
         request = await _patiently(lambda: self._desk.runs.request(run_id), in_progress)
         if request.expires_at <= utcnow():
             await self._tell(await _patiently(lambda: self._desk.runs.expire(request), in_progress))
-        elif self._backlogs[request.device].is_empty and self.slots.take():
-            await self._begin_claimed(request, lambda: self._desk.runs.take(request), in_progress)
+        elif self._is_ours_at_once(request) and self.slots.take():
+            await self._begin_at_once(request, in_progress)
         else:
             await _patiently(lambda: self._desk.runs.accept(request), in_progress)
             self._keep(request)
-            self._backlogs[request.device].note(head_of(request))
+            head = head_of(request)
+            self._backlogs[request.device].note(head)
             self._wake.set()
-            await self._desk.bus.tell(RunWaiting(run_id=request.id, device=request.device))
+            await self._desk.bus.tell(news_of(head, request.device))
 
-    def note_waiting(self, device: Device) -> None:
+    def _is_ours_at_once(self, request: RunRequest) -> bool:
+        """Whether nobody else waits, and no other host is a better place."""
+        return self._backlogs[request.device].is_empty and not self._placement.patience(head_of(request))
+
+    def note_waiting(self, news: RunWaiting) -> None:
         """Hear that a run waits that any host may take."""
-        if (backlog := self._backlogs.get(device)) is not None:
-            backlog.note()
+        if (backlog := self._backlogs.get(news.device)) is not None:
+            backlog.note(head_of_news(news))
             self._wake.set()
 
     async def serve_forever(self) -> None:
@@ -130,13 +141,18 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _pause(self) -> float:
-        return max(PAUSE_SECONDS, min(backlog.seconds_to_look for backlog in self._backlogs.values()))
+        to_look = min(backlog.seconds_to_look for backlog in self._backlogs.values())
+        return max(PAUSE_SECONDS, min(to_look, self._left_seconds))
 
     async def _serve_next(self) -> bool:
         """Begin the run whose turn it is; False when there is none to be had at present."""
+        self._left_seconds = inf
         for device in itertools.islice(self._rotation, len(self._backlogs)):
             backlog = self._backlogs[device]
             for head in await backlog.candidates():
+                if patience := self._placement.patience(head):
+                    self._left_seconds = min(self._left_seconds, patience)
+                    continue
                 if not self.slots.take():
                     return False
                 backlog.drop(head)
@@ -146,33 +162,31 @@ class Dispatcher:
 
     async def _begin_waiting(self, head: Head) -> bool:
         """Claim and begin a run that waits, in a slot that was taken; False when somebody was quicker."""
-        request = self._requests.pop(head.id, None)
-        try:
-            request = request or await self._desk.runs.request(head.id)
-        except NotFound:  # its version was deleted, and with it what was asked of it
-            self.slots.release()
-            return False
-        except BaseException:
-            self.slots.release()
-            raise
-        return await self._begin_claimed(request, lambda: self._desk.runs.claim(head.id), None)
-
-    async def _begin_claimed(
-        self,
-        request: RunRequest,
-        claim: Callable[[], Awaitable[Run | None]],
-        in_progress: SignOfLife | None,
-    ) -> bool:
-        """Begin a run once it is claimed, in a slot that was taken; a claim in vain gives the slot back."""
         run = None
         try:
-            run = await (_patiently(claim, in_progress) if in_progress else claim())
+            run = await self._desk.runs.claim(head.id)
+            if run is not None:
+                request = self._requests.pop(head.id, None) or await self._desk.runs.request(head.id)
+        except BaseException:
+            self.slots.release()
+            raise  # what was claimed comes back when its lease is over
+        if run is None:
+            self._requests.pop(head.id, None)
+            self.slots.release()
+            return False
+        self._begin(Execution(self._desk, request, run))
+        return True
+
+    async def _begin_at_once(self, request: RunRequest, in_progress: SignOfLife) -> None:
+        """Claim and begin a run, in a slot that was taken; one that is somebody else's gives it back."""
+        run = None
+        try:
+            run = await _patiently(lambda: self._desk.runs.take(request), in_progress)
         finally:
             if run is None:
                 self.slots.release()
         if run is not None:
             self._begin(Execution(self._desk, request, run))
-        return run is not None
 
     def _begin(self, execution: Execution) -> None:
         run_id, backlog = execution.run_id, self._backlogs[execution.request.device]

@@ -10,6 +10,7 @@ from faststream.nats.annotations import NatsMessage
 
 from vitrine_common.bus import Poison, on, on_live
 from vitrine_common.errors import NotFound
+from vitrine_common.fleet import Fleet
 from vitrine_common.messages import (
     ClaimCancel,
     ClaimCancelling,
@@ -20,6 +21,7 @@ from vitrine_common.messages import (
     LinkRevoked,
     RunCancel,
     RunCancelling,
+    RunnerBeat,
     RunStart,
     RunWaiting,
     VersionDeleted,
@@ -31,6 +33,7 @@ from vitrine_runner.erasing import Eraser
 
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
+TheFleet = Annotated[Fleet, Context("fleet")]
 TheEraser = Annotated[Eraser, Context("eraser")]
 TheClaims = Annotated[ClaimWorker, Context("claims")]
 TheClaimCancellation = Annotated[ClaimCancellation, Context("claim_cancellation")]
@@ -49,6 +52,7 @@ def make_routers(*, gpu: bool) -> list[NatsRouter]:
     on(router, "runner", "link.deleted")(link_deleted)
     on_live(router, "files.forgotten")(files_forgotten)
     on_live(router, "run.waiting")(run_waiting)
+    on_live(router, "runner.beat")(runner_beat)
     on_live(router, "run.cancelling")(run_cancelling)
     on_live(router, "claim.cancelling")(claim_cancelling)
     return [router]
@@ -63,8 +67,13 @@ async def run_start(envelope: Envelope[RunStart], message: NatsMessage, dispatch
 
 
 async def run_waiting(envelope: Envelope[RunWaiting], dispatcher: TheDispatcher) -> None:
-    """Look at the queue."""
-    dispatcher.note_waiting(envelope.payload.device)
+    """Take note of a run that any host may take."""
+    dispatcher.note_waiting(envelope.payload)
+
+
+async def runner_beat(envelope: Envelope[RunnerBeat], fleet: TheFleet) -> None:
+    """Take note of what a runner has to give."""
+    fleet.hear(envelope.payload)
 
 
 async def run_cancel(envelope: Envelope[RunCancel], cancellation: TheCancellation) -> None:

@@ -24,6 +24,11 @@ class Slots:
         return self._free > 0 and not self._closing
 
     @property
+    def closed(self) -> bool:
+        """Whether none is given out any more."""
+        return self._closing
+
+    @property
     def busy(self) -> int:
         """How many are taken."""
         return self.number - self._free
@@ -33,18 +38,22 @@ class Slots:
         if not self.is_free:
             return False
         self._free -= 1
+        self._notify()
         return True
 
     def release(self) -> None:
         """Give a slot back."""
         self._free += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._notify()
 
     def close(self) -> None:
         """Give out no more."""
         self._closing = True
 
     async def change(self) -> None:
-        """Return when a slot was given back."""
+        """Return when a slot was taken or given back."""
         await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

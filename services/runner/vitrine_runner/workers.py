@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from typing import Literal
 
 from vitrine_common.documents import Conditions
 from vitrine_common.environments import image_reference, system_root
 from vitrine_common.errors import Invalid
 from vitrine_common.ids import new_id
+from vitrine_common.messages import WarmEnvironment, WarmVersion
 from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.states import Reason
@@ -30,64 +31,13 @@ from vitrine_engine import (
 from vitrine_runner.bundles import Bundle, Bundles
 from vitrine_runner.conditions import conditions_of
 from vitrine_runner.errors import RunFault
+from vitrine_runner.gpus import Gpus, Grant
 from vitrine_runner.settings import RunnerSettings
+from vitrine_runner.worker import Lent, Need, Worker
+
+__all__ = ["Lent", "Need", "Worker", "WorkerPool", "model_of"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a run needs a worker for: one owner's version in one environment."""
-
-    version_digest: str
-    environment_digest: str
-    owner_id: str
-
-
-@dataclass(eq=False)
-class Worker:
-    """One sandbox that serves one version only. `starting` ends when it is ready, or raises RunFault."""
-
-    need: Need
-    bundle: Bundle
-    limits: SpecLimits
-    starting: asyncio.Task[Sandbox]
-    holds: AsyncExitStack
-    users: int = 0
-    idle_since: float = field(default=0.0)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the sandbox can take a run now."""
-        return self._started and self.starting.result().alive
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it is ready, or dead, and nobody uses it."""
-        return self._started and not self.users
-
-    @property
-    def has_place(self) -> bool:
-        """Whether one more run fits in, now or as soon as it is ready."""
-        usable = not self.starting.done() or self.is_ready
-        return usable and self.users < self.bundle.spec.scaling.concurrency
-
-    @property
-    def sandbox(self) -> Sandbox:
-        """The sandbox of a worker that has been started."""
-        return self.starting.result()
-
-    @property
-    def _started(self) -> bool:
-        return self.starting.done() and not self.starting.cancelled() and self.starting.exception() is None
-
-
-@dataclass(frozen=True)
-class Lent:
-    """A worker's place for one run; `cold` when the run had to wait for the worker's start."""
-
-    worker: Worker
-    cold: bool
 
 
 class WorkerPool:
@@ -100,9 +50,18 @@ class WorkerPool:
         bundles: the versions' files.
         shelf: the environments of this host.
         settings: limits, room and idle time.
+        gpus: the GPUs of this host.
     """
 
-    def __init__(self, engine: Engine, bundles: Bundles, shelf: Shelf, settings: RunnerSettings) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        bundles: Bundles,
+        shelf: Shelf,
+        settings: RunnerSettings,
+        gpus: Gpus | None = None,
+    ) -> None:
+        self.gpus = gpus or Gpus(())
         self._engine = engine
         self._bundles = bundles
         self.shelf = shelf
@@ -117,6 +76,58 @@ class WorkerPool:
     def workers(self) -> list[Worker]:
         """The workers that start or live."""
         return list(self._workers)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the limits of all workers may sum up to."""
+        return self._settings.memory_bytes
+
+    @property
+    def memory_free(self) -> int:
+        """What new workers may take at once, if idle ones make way."""
+        kept = sum(worker.limits.memory for worker in self._living if not worker.is_idle)
+        return max(0, self._settings.memory_bytes - kept - self._set_aside)
+
+    def warm(self) -> tuple[WarmVersion, ...]:
+        """Return the versions that workers serve here, and how many more runs they could take at once."""
+        needs = dict.fromkeys(worker.need for worker in self._workers)
+        return tuple(
+            WarmVersion(
+                version_digest=need.version_digest,
+                environment_digest=need.environment_digest,
+                owner_id=need.owner_id,
+                workers=len(self._of(need)),
+                free_places=sum(worker.free_places for worker in self._of(need) if worker.is_ready),
+            )
+            for need in needs
+        )
+
+    def warm_environments(self) -> tuple[WarmEnvironment, ...]:
+        """Return the environments that live in a worker here."""
+        needs = [worker.need for worker in self._workers]
+        found = [
+            WarmEnvironment(environment_digest=need.environment_digest, owner_id=need.owner_id)
+            for need in needs
+        ]
+        return tuple(dict.fromkeys(found))
+
+    def warmth(self, need: Need) -> Literal[0, 1, 2]:
+        """Return 2 where a ready worker has a place, 1 where the environment lives, else 0."""
+        if any(worker.is_ready and worker.has_place for worker in self._of(need)):
+            return 2
+        place = (need.environment_digest, need.owner_id)
+        lives = ((worker.need.environment_digest, worker.need.owner_id) for worker in self._workers)
+        return 1 if place in lives else 0
+
+    def is_full(self, need: Need) -> bool:
+        """Whether a version has as many workers as its `scaling.max` allows, and all of them are full."""
+        workers = self._of(need)
+        most = workers[0].bundle.spec.scaling.max if workers else None
+        return most is not None and len(workers) >= most and not any(one.has_place for one in workers)
+
+    async def change(self) -> None:
+        """Return when a worker started, became free or stopped."""
+        await self._changed.wait()
 
     @asynccontextmanager
     async def lent(self, need: Need) -> AsyncIterator[Lent]:
@@ -141,20 +152,33 @@ class WorkerPool:
         return conditions_of(lent.worker.sandbox, self._engine.name, lent.worker.limits)
 
     @asynccontextmanager
-    async def room(self, memory: int) -> AsyncIterator[None]:
-        """Set `memory` bytes aside while the block lasts, waiting for room if there is none.
+    async def room(self, limits: SpecLimits) -> AsyncIterator[Grant | None]:
+        """Set memory and GPUs aside while the block lasts, waiting for room if there is none.
 
-        Idle workers make way.
+        Idle workers make way. Raises RunFault where the GPUs can never be had.
         """
-        while not self._has_room(memory):
+        self._check_gpus(limits)
+        while not self._has_room(limits.memory):
             self._evict_one()
             await self._changed.wait()
-        self._set_aside += memory
+        self._set_aside += limits.memory
+        grant = None
         try:
-            yield
+            while limits.gpu and (grant := self.gpus.grant(limits.gpu, limits.gpu_memory)) is None:
+                self._evict_one(with_gpu=True)
+                await self._changed.wait()
+            yield grant
         finally:
-            self._set_aside -= memory
+            self._set_aside -= limits.memory
+            if grant is not None:
+                self.gpus.give_back(grant)
             self._notify()
+
+    def _check_gpus(self, limits: SpecLimits) -> None:
+        if limits.gpu and not self.gpus.suffice(limits.gpu, limits.gpu_memory):
+            number, there = limits.gpu, len(self.gpus.devices)
+            message = f"The model needs {number} GPU(s) with enough memory, and this machine has {there}."
+            raise RunFault(Reason.PLATFORM_ERROR, message)
 
     async def tend_forever(self) -> None:
         """Stop workers that have been idle for too long, for ever."""
@@ -162,6 +186,8 @@ class WorkerPool:
         while True:
             await asyncio.sleep(pause)
             self.stop_idle()
+            if self.gpus.devices:  # other programs use and free their memory, and nothing tells of it
+                self._notify()
 
     def stop_idle(self) -> None:
         """Begin to stop the workers whose idle time is over; a version keeps its `scaling.min`."""
@@ -195,25 +221,35 @@ class WorkerPool:
         async with AsyncExitStack() as holds:
             bundle = await holds.enter_async_context(self._bundles.held(need.version_digest))
             limits = bundle.spec.limits(self._settings.defaults, self._settings.ceiling)
+            self._check_gpus(limits)
             most = bundle.spec.scaling.max or self._settings.max_workers
             while True:
                 worker = self._reserved(need)
                 if worker is not None:
                     return worker
                 if len(self._of(need)) < most:
-                    if self._has_room(limits.memory):
+                    if not self._has_room(limits.memory):
+                        self._evict_one()
+                    elif not limits.gpu:
                         return self._start(need, bundle, limits, holds.pop_all())
-                    self._evict_one()
+                    elif (grant := self.gpus.grant(limits.gpu, limits.gpu_memory)) is not None:
+                        return self._start(need, bundle, limits, holds.pop_all(), grant)
+                    else:
+                        self._evict_one(with_gpu=True)
                 await self._changed.wait()
 
+    @property
+    def _living(self) -> list[Worker]:
+        return [*self._workers, *self._stopping.values()]
+
     def _has_room(self, memory: int) -> bool:
-        living = [*self._workers, *self._stopping.values()]
+        living = self._living
         used = sum(worker.limits.memory for worker in living) + self._set_aside
         return len(living) < self._settings.max_workers and used + memory <= self._settings.memory_bytes
 
-    def _evict_one(self) -> None:
+    def _evict_one(self, *, with_gpu: bool = False) -> None:
         """Begin to stop the least recently used idle worker, unless one is being stopped already."""
-        idle = [worker for worker in self._workers if worker.is_idle]
+        idle = [worker for worker in self._workers if worker.is_idle and (worker.grant or not with_gpu)]
         if idle and not self._stopping:
             self._begin_stop(min(idle, key=lambda worker: worker.idle_since))
 
@@ -221,9 +257,18 @@ class WorkerPool:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _start(self, need: Need, bundle: Bundle, limits: SpecLimits, holds: AsyncExitStack) -> Worker:
-        starting = asyncio.create_task(self._sandbox(need, bundle, limits, holds), name="start worker")
-        worker = Worker(need, bundle, limits, starting, holds, users=1)
+    def _start(
+        self,
+        need: Need,
+        bundle: Bundle,
+        limits: SpecLimits,
+        holds: AsyncExitStack,
+        grant: Grant | None = None,
+    ) -> Worker:
+        if grant is not None:
+            holds.callback(self.gpus.give_back, grant)
+        starting = asyncio.create_task(self._sandbox(need, bundle, limits, holds, grant), name="start worker")
+        worker = Worker(need, bundle, limits, starting, holds, grant, users=1)
         self._workers.append(worker)
         starting.add_done_callback(lambda _: self._started(worker))
         return worker
@@ -235,7 +280,12 @@ class WorkerPool:
         self._notify()
 
     async def _sandbox(
-        self, need: Need, bundle: Bundle, limits: SpecLimits, holds: AsyncExitStack
+        self,
+        need: Need,
+        bundle: Bundle,
+        limits: SpecLimits,
+        holds: AsyncExitStack,
+        grant: Grant | None,
     ) -> Sandbox:
         with span("start worker", version_digest=need.version_digest):
             try:
@@ -243,7 +293,7 @@ class WorkerPool:
             except EnvironmentGone as error:
                 raise RunFault(Reason.PLATFORM_ERROR, error.message) from error
             try:
-                sandbox = await self._engine.start(self.spec_of(need, bundle, limits))
+                sandbox = await self._engine.start(self.spec_of(need, bundle, limits, grant))
             except (StartError, ValueError) as error:
                 message = f"No sandbox could be started on this host: {error}"
                 raise RunFault(Reason.PLATFORM_ERROR, message) from error
@@ -262,7 +312,9 @@ class WorkerPool:
         )
         return sandbox
 
-    def spec_of(self, need: Need, bundle: Bundle, limits: SpecLimits) -> SandboxSpec:
+    def spec_of(
+        self, need: Need, bundle: Bundle, limits: SpecLimits, grant: Grant | None = None
+    ) -> SandboxSpec:
         """Return what a sandbox of a version is made of, whose environment is held; raises RunFault."""
         environment = self.shelf.path(need.environment_digest)
         try:
@@ -286,6 +338,7 @@ class WorkerPool:
                 wall_seconds=limits.timeout,
             ),
             binds=self._settings.binds,
+            env=grant.environment if grant else {},
             gpu=limits.gpu > 0,
             max_runs=bundle.spec.scaling.concurrency,
         )

@@ -13,6 +13,7 @@ from vitrine_api.waiting import Waiting
 from vitrine_common.clock import after
 from vitrine_common.documents import Run
 from vitrine_common.documents import RunRequest as Request
+from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
 from vitrine_common.run_queue import RunQueue
 from vitrine_common.states import RunState
@@ -153,7 +154,7 @@ async def test_places_that_pages_tell_are_the_order_in_which_runs_begin(site: Si
     ]
     await queued(site, len(asked))
     requests = [await site.database.collection(Request).get(run_id) for run_id in asked]
-    places = Waiting(RunQueue(site.database.collection(Run)))
+    places = Waiting(RunQueue(site.database.collection(Run)), Fleet())
     told = {request.id: (await places.place(request)).ahead for request in requests}
     for number in range(len(asked)):
         turns.end()

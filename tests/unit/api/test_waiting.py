@@ -11,6 +11,7 @@ from vitrine_common.documents import RunRequest
 from vitrine_common.documents.base import to_bson
 from vitrine_common.fairness import Begun
 from vitrine_common.fairness import Waiting as WaitingRun
+from vitrine_common.fleet import Fleet
 from vitrine_common.run_queue import Started
 
 NOW = utcnow()
@@ -65,6 +66,7 @@ def test_time_is_told_where_enough_is_known() -> None:
     assert queue.place(requests[7]) == Place(2, 6.0)
     assert queue_of(waits, [*ended[:2], *working]).place(requests[5]).seconds is None
     assert queue_of(waits, ended).place(requests[5]).seconds is None, "nothing works: nobody knows when"
+    assert queue_of(waits, ended, 4).place(requests[7]) == Place(2, 3.0), "four places, as runners tell"
 
 
 class Stored:
@@ -83,7 +85,7 @@ class Stored:
 
 async def test_everybody_who_waits_costs_one_look_a_second() -> None:
     stored, times = Stored(), [0.0]
-    places = Waiting(stored, clock=lambda: times[0])  # type: ignore[arg-type]
+    places = Waiting(stored, Fleet(), clock=lambda: times[0])  # type: ignore[arg-type]
     assert (await places.place(request(2))).ahead == 2
     assert (await places.place(request(1))).ahead == 1
     assert stored.asked == ["cpu"]

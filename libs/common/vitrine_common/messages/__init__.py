@@ -25,6 +25,7 @@ from vitrine_common.messages.run import (
     RunStart,
     RunWaiting,
 )
+from vitrine_common.messages.runner import GpuState, RunnerBeat, WarmEnvironment, WarmVersion
 from vitrine_common.messages.trial import (
     TrainCancel,
     TrainCancelling,
@@ -56,6 +57,7 @@ __all__ = [
     "EnvironmentRequest",
     "Event",
     "FilesForgotten",
+    "GpuState",
     "LinkChanged",
     "LinkDeleted",
     "LinkRevoked",
@@ -69,6 +71,7 @@ __all__ = [
     "RunProgress",
     "RunStart",
     "RunWaiting",
+    "RunnerBeat",
     "Signature",
     "TrainCancel",
     "TrainCancelling",
@@ -81,5 +84,7 @@ __all__ = [
     "VersionDeleted",
     "VersionReady",
     "VersionRegister",
+    "WarmEnvironment",
+    "WarmVersion",
     "seal",
 ]

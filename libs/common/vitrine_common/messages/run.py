@@ -30,12 +30,22 @@ class RunCancel(Command):
 
 
 class RunWaiting(Progress):
-    """Heard by every runner: a run was put into the queue, and whoever has a free place looks at it."""
+    """Heard by every runner: a run was put into the queue, and whoever has a free place may take it.
+
+    It says what the run's document says, so that nobody has to read that first; times in milliseconds.
+    """
 
     TYPE: ClassVar[str] = "run.waiting"
 
     run_id: str
     device: Literal["cpu", "gpu"] = "cpu"
+    flow: str
+    since: float
+    expires_at: float
+    version_digest: str
+    environment_digest: str
+    gpus: int = 0
+    gpu_memory: int = 0
 
 
 class RunCancelling(Progress):

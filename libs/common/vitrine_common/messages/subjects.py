@@ -24,6 +24,7 @@ from vitrine_common.messages.run import (
     RunStart,
     RunWaiting,
 )
+from vitrine_common.messages.runner import RunnerBeat
 from vitrine_common.messages.trial import (
     TrainCancel,
     TrainCancelling,
@@ -95,6 +96,7 @@ ROUTES: tuple[Route, ...] = (
     Route(FilesForgotten, ("files.forgotten",), ("api",), ("runner",)),
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
+    Route(RunnerBeat, ("runner.beat",), ("runner",), ("runner", "api")),
     Route(RunWaiting, ("run.waiting",), ("runner",), ("runner",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
     Route(ModelCall, ("infer.at.*", "infer.start.cpu", "infer.start.gpu"), ("api",), ("runner",)),

@@ -191,7 +191,9 @@ def resource_limits(resources: Resources, defaults: Limits, ceiling: Limits | No
         value = getattr(defaults, key) if asked is None else asked
         return value if ceiling is None else min(value, getattr(ceiling, key))
 
-    return Limits(**{key: pick(key) for key in ("cpu", "memory", "gpu", "timeout", "disk", "processes")})
+    picked = {key: pick(key) for key in ("cpu", "memory", "gpu", "timeout", "disk", "processes")}
+    # A need, not a limit: what no GPU has is refused instead of cut.
+    return Limits(**picked, gpu_memory=resources.gpu_memory or 0)
 
 
 def _named(name: object, definition: object) -> object:

@@ -8,7 +8,10 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use. Memory and disk in bytes, timeout in seconds, cpu in cores."""
+    """What one run may use. Memory and disk in bytes, timeout in seconds, cpu in cores.
+
+    `gpu_memory` is what it needs of each of its `gpu` GPUs, which it may share then; 0: whole ones.
+    """
 
     cpu: float
     memory: int
@@ -16,6 +19,7 @@ class Limits:
     timeout: float
     disk: int
     processes: int
+    gpu_memory: int = 0
 
 
 DEFAULT_LIMITS = Limits(cpu=1.0, memory=2048 * MIB, gpu=0, timeout=600.0, disk=1024 * MIB, processes=128)

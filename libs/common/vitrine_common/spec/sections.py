@@ -131,6 +131,8 @@ class Resources(Section):
     """Memory, such as `2Gi`."""
     gpu: int | None = Field(default=None, ge=0, le=64)
     """Number of GPUs."""
+    gpu_memory: Size | None = None
+    """Memory of each GPU that a run needs, such as `12Gi`; it may share them then. Without: whole GPUs."""
     timeout: Duration | None = None
     """Longest time that a run may take, such as `10m`."""
     disk: Size | None = None

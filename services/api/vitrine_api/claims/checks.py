@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrine_api import audit
+from vitrine_api.capacity import check_capacity, need_of_limits
 from vitrine_api.claims.datasets import Datasets
 from vitrine_api.claims.own_inputs import SentOwn, check_own, store_own
 from vitrine_api.claims.repository import Checks as CheckRepository
@@ -33,6 +34,7 @@ from vitrine_common.documents import (
     Version,
 )
 from vitrine_common.errors import Conflict, NotFound, TooMany
+from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ClaimCancel, ClaimCheckStart
 from vitrine_common.spec import Claim, Spec
@@ -107,8 +109,10 @@ class Checks:
         hub: Hub,
         settings: ApiSettings,
         quotas: Quotas,
+        fleet: Fleet,
     ) -> None:
         self._quotas = quotas
+        self._fleet = fleet
         self._checks = checks
         self._datasets = datasets
         self._links = repository.links
@@ -169,7 +173,8 @@ class Checks:
         check_ready(version)
         check_own(claim, sent)
         dataset = await self._dataset(version, claim)
-        spec = Spec.model_validate(version.spec)
+        need = need_of_limits(Spec.model_validate(version.spec).claim_limits(claim))
+        check_capacity(self._fleet, need)
         return ClaimCheckRequest(
             id=new_id("check"),
             version_id=version.id,
@@ -180,7 +185,7 @@ class Checks:
             claim=canonical_json(claim.plain()).decode(),
             dataset=dataset,
             own_inputs=await store_own(self._uploads, user_id, claim, sent),
-            device="gpu" if spec.claim_limits(claim).gpu else "cpu",
+            device=need.device,
             expires_at=time_after(self._settings.run_wait_seconds),
             trace=inject(),
         )

@@ -1,0 +1,74 @@
+"""One worker: a sandbox with one version in it, and the runs that it has places for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from vitrine_common.spec import Limits as SpecLimits
+from vitrine_engine import Sandbox
+from vitrine_runner.bundles import Bundle
+from vitrine_runner.gpus import Grant
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a run needs a worker for: one owner's version in one environment."""
+
+    version_digest: str
+    environment_digest: str
+    owner_id: str
+
+
+@dataclass(eq=False)
+class Worker:
+    """One sandbox that serves one version only. `starting` ends when it is ready, or raises RunFault."""
+
+    need: Need
+    bundle: Bundle
+    limits: SpecLimits
+    starting: asyncio.Task[Sandbox]
+    holds: AsyncExitStack
+    grant: Grant | None = None
+    """Its GPUs."""
+    users: int = 0
+    idle_since: float = field(default=0.0)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the sandbox can take a run now."""
+        return self._started and self.starting.result().alive
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is ready, or dead, and nobody uses it."""
+        return self._started and not self.users
+
+    @property
+    def has_place(self) -> bool:
+        """Whether one more run fits in, now or as soon as it is ready."""
+        usable = not self.starting.done() or self.is_ready
+        return usable and self.free_places > 0
+
+    @property
+    def free_places(self) -> int:
+        """How many more runs fit in."""
+        return self.bundle.spec.scaling.concurrency - self.users
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The sandbox of a worker that has been started."""
+        return self.starting.result()
+
+    @property
+    def _started(self) -> bool:
+        return self.starting.done() and not self.starting.cancelled() and self.starting.exception() is None
+
+
+@dataclass(frozen=True)
+class Lent:
+    """A worker's place for one run; `cold` when the run had to wait for the worker's start."""
+
+    worker: Worker
+    cold: bool
