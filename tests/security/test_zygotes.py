@@ -6,11 +6,14 @@ of their own.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 
 import pytest
 
 from sandboxes import perform, python
+from vitrine_engine.process.meter import descendants
 from zygotes import ZygoteBench
 
 BUNDLE = {"run.py": "import numpy\n"}
@@ -133,6 +136,11 @@ async def test_an_attack_costs_the_zygote_and_no_run(
     assert "zygote" in caplog.text
     again = await perform(sandbox, *python(IS_FORK))
     assert again.stdout == "False\n"
+    # Launcher and supervisor: nothing that the attacker forked looks on while the second run goes on.
+    (shelter,) = zygotes.shelters
+    async with asyncio.timeout(10):
+        while len(descendants(shelter.starting.result().pid)) > 2:
+            await asyncio.sleep(0.02)
 
 
 async def test_harmless_packages_are_forked(zygotes: ZygoteBench) -> None:
@@ -273,3 +281,58 @@ async def test_killing_a_zygote_costs_no_run(zygotes: ZygoteBench) -> None:
     os.kill(zygote.pid, signal.SIGKILL)
     ran = await perform(sandbox, *python(IS_FORK))
     assert (ran.outcome.reason, ran.stdout) == (None, "False\n")
+
+
+async def test_a_shell_script_gets_forks_too(zygotes: ZygoteBench) -> None:
+    bundle = {
+        **BUNDLE,
+        "run.sh": """
+set -u
+echo text | python -c 'import sys; print(sys.stdin.read().strip(), "numpy" in sys.modules)'
+python3 show.py a 'b c' > out.txt
+cat out.txt
+python -c 'import sys; sys.exit(7)' || echo "status $?"
+X=1 python -c 'import os, signal; print(os.environ["X"], flush=True); os.kill(os.getpid(), signal.SIGTERM)'
+echo "status $?"
+python -c 'print("forked" if "numpy" in __import__("sys").modules else "spawned")' & wait
+python -O -c 'print("forked" if "numpy" in __import__("sys").modules else "spawned")'
+""",
+        "show.py": "import os, sys; print(sys.argv, os.getcwd(), 'numpy' in sys.modules)\n",
+    }
+    sandbox = await zygotes.script(zygotes.environment({"numpy": ""}), bundle)
+    ran = await perform(sandbox, "bash", "run.sh")
+    assert ran.outcome.reason is None, ran.stderr
+    assert ran.stdout.splitlines() == [
+        "text True",
+        "['show.py', 'a', 'b c'] /work True",
+        "status 7",
+        "1",
+        "status 143",
+        "forked",
+        "spawned",
+    ]
+
+
+async def test_a_program_hands_no_channel_to_the_zygote(zygotes: ZygoteBench) -> None:
+    """Streams that a program gives its `python` go to the fork alone, once nothing else can be reached."""
+    environment = zygotes.environment({"numpy": RECEIVED})
+    sandbox = await zygotes.script(environment, {**BUNDLE, "secret.txt": "input of a reviewer"})
+    ran = await perform(sandbox, "bash", "-c", "python -c 'pass' < secret.txt; python -c 'pass' < secret.txt")
+    assert ran.outcome.reason is None, ran.stderr
+    after = await perform(sandbox, *python("import sys; print(sys.modules['numpy'].received)"))
+    *zygotes_own, forks_own = json.loads(after.stdout)
+    # The zygote sees one descriptor with each message, the gate; the rest comes to the fork alone.
+    assert set(zygotes_own) == {1}
+    assert forks_own > 5
+
+
+RECEIVED = """
+import socket
+received = []
+real = socket.recv_fds
+def recv_fds(sock, size, most):
+    found = real(sock, size, 64)
+    received.append(len(found[1]))
+    return found
+socket.recv_fds = recv_fds
+"""

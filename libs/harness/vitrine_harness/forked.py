@@ -16,51 +16,70 @@ REPORT_BYTES = 64 * 1024
 
 
 class Fork:
-    """A fork of the zygote that waits in this cell for what to execute."""
+    """A fork of the zygote that waits in this cell for what to execute; `streams` are our ends by name."""
 
     def __init__(self, streams: dict[str, int]) -> None:
         self._streams = streams
+        self._pid = 0
 
-    def begin(self, call: dict[str, Any]) -> Started:
+    @property
+    def status(self) -> int:
+        """A descriptor from which its wait status can be read at its end: four bytes, little-endian."""
+        return self._streams["status"]
+
+    def begin(self, call: dict[str, Any]) -> None:
         """Tell it what to execute."""
         with open(self._streams.pop("call"), "wb") as stream:
             stream.write(json.dumps(call).encode())
-        streams = self._streams
-        return Started(streams["stdout"], streams["stderr"], status=streams["status"])
+
+    def started(self) -> Started:
+        """Return what it prints to and how its end is told."""
+        return Started(self._streams["stdout"], self._streams["stderr"], status=self.status)
+
+    def kill(self, number: int) -> None:
+        """Send it a signal; nothing where it has ended, or not begun."""
+        if not self._pid:
+            self._pid = int.from_bytes(self._said(4), "little")
+        # It says its number itself. Whatever it says, no process but those of this cell can be meant.
+        if 1 < self._pid < 1 << 22:
+            try:
+                os.kill(self._pid, number)
+            except ProcessLookupError:
+                return
 
     def report(self) -> bytes:
         """Return what it said about the modules that it imported, once it has ended."""
-        descriptor = self._streams["report"]
-        os.set_blocking(descriptor, False)
+        return self._said(REPORT_BYTES)[0 if self._pid else 4 :]
+
+    def close(self) -> None:
+        """Forget about it, all but its status."""
+        for name in ("call", "report", "stdout", "stderr"):
+            if name in self._streams:
+                os.close(self._streams.pop(name))
+
+    def _said(self, most: int) -> bytes:
+        os.set_blocking(self._streams["report"], False)
         try:
-            return os.read(descriptor, REPORT_BYTES)
+            return os.read(self._streams["report"], most)
         except BlockingIOError:
             return b""
 
 
-def ask(gate: Gate, control: int | None = None) -> Fork | None:
+def ask(gate: Gate, given: dict[str, int] | None = None) -> Fork | None:
     """Return a fork of the zygote, or None where there is none to be had.
 
-    `control` is the socket of a model that the fork shall serve.
+    `given` are descriptors that it shall have: its standard streams (`stdin`, `stdout`, `stderr`) where they
+    are not new pipes, or the `control` socket of a model that it shall serve. They stay the caller's.
     """
-    call, status, stdout, stderr, report = (os.pipe2(os.O_CLOEXEC) for _ in range(5))
-    theirs = {
-        "call": call[0],
-        "status": status[1],
-        "stdout": stdout[1],
-        "stderr": stderr[1],
-        "report": report[1],
-    }
-    ours = {
-        "call": call[1],
-        "status": status[0],
-        "stdout": stdout[0],
-        "stderr": stderr[0],
-        "report": report[0],
-    }
-    given = theirs if control is None else {**theirs, "control": control}
-    found = gate.fork(given)
-    for descriptor in theirs.values():
+    theirs, ours = dict(given or {}), {}
+    new = {}
+    for name, end in (("call", 0), ("status", 1), ("stdout", 1), ("stderr", 1), ("report", 1)):
+        if name not in theirs:
+            pipe = os.pipe2(os.O_CLOEXEC)
+            theirs[name] = new[name] = pipe[end]
+            ours[name] = pipe[1 - end]
+    found = gate.fork(theirs)
+    for descriptor in new.values():
         os.close(descriptor)
     if found:
         return Fork(ours)

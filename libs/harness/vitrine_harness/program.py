@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from vitrine_harness.python_service import PythonService
+
 READ = 64 * 1024
 TAIL = 4096
 TICK_SECONDS = 1.0
@@ -65,17 +67,25 @@ class Program:
         self._pid = -1
         self._status: int | None = None
 
-    def execute(self, begin: Callable[[], Started]) -> Ending:
-        """Begin the program and see it through to its end; raises `CannotExecute`."""
+    def execute(
+        self,
+        begin: Callable[[], Started],
+        serve: Callable[[selectors.BaseSelector], PythonService] | None = None,
+    ) -> Ending:
+        """Begin the program and see it through to its end; raises `CannotExecute`.
+
+        `serve` makes what answers the `python` that the program may call.
+        """
         wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         reports = os.open(METRICS, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        started = begin()
-        self._pid = started.pid
-        streams = ((started.stdout, "stdout"), (started.stderr, "stderr"), (reports, "metrics"))
-        deadline = time.monotonic() + float(self.request["wall_seconds"])
         with selectors.DefaultSelector() as selector:
+            service = serve(selector) if serve is not None else None
+            started = begin()
+            self._pid = started.pid
+            streams = ((started.stdout, "stdout"), (started.stderr, "stderr"), (reports, "metrics"))
+            deadline = time.monotonic() + float(self.request["wall_seconds"])
             for descriptor, name in streams:
                 os.set_blocking(descriptor, False)
                 selector.register(descriptor, selectors.EVENT_READ, name)
@@ -84,6 +94,8 @@ class Program:
             selector.register(wake, selectors.EVENT_READ, "child")
             selector.register(self.channel.socket, selectors.EVENT_READ, "engine")
             self._pump(selector, deadline)
+            if service is not None:
+                service.close()
         self._kill_all()
         for descriptor, name in streams:
             while self._carry(descriptor, name):
@@ -118,6 +130,8 @@ class Program:
             # The engine's only word now is to stop; so is its disappearance.
             self.channel.receive()
             self.ending.reason = "cancelled"
+        elif callable(key.data):
+            key.data()
         elif self._carry(key.fd, key.data) == b"":
             selector.unregister(key.fd)
 

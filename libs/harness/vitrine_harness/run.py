@@ -12,18 +12,23 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from selectors import BaseSelector
 
 from vitrine_harness import command_line, forked, outputs, seccomp, serving, system
 from vitrine_harness.cell import Gate
+from vitrine_harness.forked import Fork
 from vitrine_harness.frames import CHUNK, Channel, FrameError
 from vitrine_harness.program import CannotExecute, Ending, Program, Started, explain, spawn
+from vitrine_harness.python_service import PythonService
 from vitrine_harness.workspace import WORK, Workspace, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 MOST_MODULES = 200
+SHIMS = "/vitrine/harness/shims/forking"
+PYTHON_SOCKET = "/vitrine/run/python.sock"
 
 
 class Refused(Exception):
@@ -121,20 +126,26 @@ class Run:
         os.makedirs(self.root, exist_ok=True)
         env = environment(self.setup, self.request)
         fork = None
-        if self.gate is not None and command_line.parse(self.request["argv"], env) is not None:
-            # Before the inputs arrive: the engine looks at what has run the author's packages.
-            fork = forked.ask(self.gate)
+        calls_python = self.gate is not None and self.setup["forks"]
+        if self.gate is not None and calls_python:
+            if command_line.parse(self.request["argv"], env) is not None:
+                # Before the inputs arrive: the engine looks at what has run the author's packages.
+                fork = forked.ask(self.gate)
+            calls_python = fork is None
+        if calls_python:
+            env["PATH"] = f"{SHIMS}:{env['PATH']}"
         self._receive_files()
         self.channel.send({"is": "started", "work": self.workspace.mode})
 
         def begin() -> Started:
             if fork is None:
                 return spawn(self.request["argv"], self.root, env, self.setup["processes"])
-            return fork.begin(self._call(env))
+            fork.begin(self._call(self.request["argv"], self.root, env))
+            return fork.started()
 
         program = Program(self.channel, self.request, self._tick)
         try:
-            ending = program.execute(begin)
+            ending = program.execute(begin, self._serve_python if calls_python else None)
         except CannotExecute as error:
             raise Refused("user_error", str(error)) from None
         if fork is not None:
@@ -162,11 +173,25 @@ class Run:
             return "out_of_memory", message
         return "user_error", message
 
-    def _call(self, env: dict[str, str]) -> dict[str, Any]:
+    def _serve_python(self, selector: BaseSelector) -> PythonService:
+        """Answer the `python` of a program that is something else, such as a shell script."""
+
+        def fork(
+            call: command_line.PythonCall, directory: str, env: dict[str, str], streams: tuple[int, int, int]
+        ) -> Fork | None:
+            assert self.gate is not None
+            found = forked.ask(self.gate, dict(zip(("stdin", "stdout", "stderr"), streams, strict=True)))
+            if found is not None:
+                found.begin(self._call(call.argv, directory, env))
+            return found
+
+        return PythonService(PYTHON_SOCKET, selector, fork)
+
+    def _call(self, argv: Sequence[str], directory: str, env: dict[str, str]) -> dict[str, Any]:
         return {
             "kind": "python",
-            "argv": self.request["argv"],
-            "directory": self.root,
+            "argv": list(argv),
+            "directory": directory,
             "env": env,
             "threads": self.setup["threads"],
             "processes": self.setup["processes"],

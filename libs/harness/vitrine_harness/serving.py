@@ -31,14 +31,15 @@ def serve(control: socket.socket, gate: Gate, order: dict[str, Any]) -> None:
     """Start the model's process, a fork of the zygote where there is one, and tell the engine how it ends."""
     env = {**base_environment(order["threads"], order["library_path"]), **order["env"]}
     setup = {name: order[name] for name in SETUP}
-    fork = forked.ask(gate, control.fileno())
+    fork = forked.ask(gate, {"control": control.fileno()})
     if fork is None:
         status = _wait_for(_spawn(control.fileno(), env, setup))
     else:
         call = {"kind": "model", "env": env, "setup": setup, "processes": order["processes"]}
         # The kernel reaps what the model's process leaves behind.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        told = os.read(fork.begin(call).status or -1, 4)
+        fork.begin(call)
+        told = os.read(fork.status, 4)
         status = int.from_bytes(told, "little") if len(told) == 4 else signal.SIGKILL
     code = os.waitstatus_to_exitcode(status)
     with contextlib.suppress(OSError):

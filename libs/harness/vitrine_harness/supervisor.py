@@ -8,7 +8,8 @@ handed over as a descriptor. Messages on the control socket (one JSON object a p
 - `{"do": "kill", "id": …}`
 - `{"do": "zygote", "modules": […]}` with a control socket: start the interpreter whose forks enter cells
 - `{"do": "blind"}`: take the view of processes from the zygote; answered by `{"is": "blind", "done": …}`
-- `{"do": "census"}`: count the children that nobody asked for; answered by `{"is": "census", "strangers": …}`
+- `{"do": "census"}`: count and kill the children that nobody asked for, while there is a zygote; answered by
+  `{"is": "census", "strangers": …}`
 
 To the engine: `{"is": "ready", …}` once, `{"is": "ended", "id": …}` when nothing of a cell is left.
 """
@@ -120,11 +121,14 @@ class Supervisor:
         return self.zygote is not None and zygote_start.blind(self.zygote)
 
     def _strangers(self) -> int:
-        """Count living children that were not forked here: what a zygote forked and left behind."""
+        """Count, and kill, children that were not forked here: what a zygote forked and left behind."""
         self._reap()
         with open("/proc/self/task/1/children") as stream:
             children = {int(pid) for pid in stream.read().split()}
-        return len(children - self.holders.keys() - {self.zygote})
+        strangers = children - self.holders.keys() - {self.zygote}
+        for stranger in strangers:
+            os.kill(stranger, signal.SIGKILL)
+        return len(strangers)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

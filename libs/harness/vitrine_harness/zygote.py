@@ -4,10 +4,13 @@ It runs the author's packages, so nothing that it says or does is trusted: the e
 and at the zygote, from outside before the fork is given any data (`vitrine_engine.process.verifying`).
 
 Messages on the control socket (packets). To the engine: `{"is": "zygote", "modules": […], "threaded": […]}`
-once. From the engine: `{"do": "fork", "descriptors": [names]}` with those descriptors: a fork of this
-process enters the namespaces `user`, `mnt`, `pid`, `ipc`, `net`, gives up every capability, tells so on
-`gate`, waits there for the word to go on, reads what to execute from `call` (JSON, to its end), executes it
-in a child, and writes the child's wait status to `status`.
+once. From the engine: an empty object with the descriptor of a gate, for which this process forks.
+
+The fork says on its gate that it is there, and waits. From there it gets `{"descriptors": [names]}` with
+descriptors of the namespaces `user`, `mnt`, `pid`, `ipc`, `net`, which it enters, and others, which are for
+its work and which this process never sees. It gives up every capability, tells so, and waits for the word
+to go on. Then it reads what to execute from `call` (JSON, to its end), executes it in a child, and writes
+the child's wait status to `status`.
 """
 
 from __future__ import annotations
@@ -46,14 +49,13 @@ def main(descriptor: int, modules: list[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.send(json.dumps({"is": "zygote", "modules": imported, "threaded": threaded}).encode())
     while True:
-        data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_BYTES, MOST_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_BYTES, 1)
         if not data:
             os._exit(0)
         if os.fork() == 0:
             control.close()
-            _become(dict(zip(json.loads(data)["descriptors"], descriptors, strict=True)))
-        for item in descriptors:
-            os.close(item)
+            _become(descriptors[0])
+        os.close(descriptors[0])
 
 
 def _import_all(modules: list[str]) -> tuple[list[str], list[str]]:
@@ -84,15 +86,18 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-def _become(descriptors: dict[str, int]) -> NoReturn:
+def _become(descriptor: int) -> NoReturn:
     """Enter a cell and execute what is called for."""
     status = 1
     try:
+        gate = socket.socket(fileno=descriptor)
+        gate.send(b"{}")
+        data, handed, _, _ = socket.recv_fds(gate, MESSAGE_BYTES, MOST_DESCRIPTORS)
+        descriptors = dict(zip(json.loads(data)["descriptors"], handed, strict=True))
         for name, kind in KINDS.items():
             system.enter(descriptors[name], kind)
             os.close(descriptors.pop(name))
         run.confine()
-        gate = socket.socket(fileno=descriptors.pop("gate"))
         gate.send(b"{}")
         if gate.recv(MESSAGE_BYTES):
             gate.close()
@@ -127,12 +132,16 @@ def _work(call: dict[str, Any], descriptors: dict[str, int]) -> NoReturn:
     os.umask(0o022)
     if call["kind"] == "model":
         _serve(call, descriptors["control"])
-    os.dup2(descriptors["stdout"], 1)
-    os.dup2(descriptors["stderr"], 2)
-    system.close_descriptors({descriptors["report"]})
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if name in descriptors:
+            os.dup2(descriptors[name], number)
+    report = descriptors["report"]
+    system.close_descriptors({report})
+    # By its number in the cell, whoever asked for it can signal it.
+    os.write(report, os.getpid().to_bytes(4, "little"))
     python = interpreter.parse(call["argv"], call["env"])
     if python is not None:
-        interpreter.run(python, call["directory"], call["env"], call["threads"], report=descriptors["report"])
+        interpreter.run(python, call["directory"], call["env"], call["threads"], report=report)
     os._exit(1)
 
 

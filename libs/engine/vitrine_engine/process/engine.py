@@ -234,6 +234,7 @@ class ProcessEngine:
             "threads": max(1, math.ceil(limits.cpus)),
             "env": dict(spec.env),
             "work": True,
+            "forks": nest.is_shared,
         }
 
     def _take_uid(self, nest: str) -> int:

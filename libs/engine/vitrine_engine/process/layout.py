@@ -80,6 +80,8 @@ class Layout:
         shutil.copytree(source / "shims", self.harness / "shims")
         for shim in (self.harness / "shims").iterdir():
             shim.chmod(0o755)
+        for name in ("python3", f"python{sys.version_info.major}.{sys.version_info.minor}"):
+            (self.harness / "shims" / "forking" / name).symlink_to("python")
         (self.harness / "metrics").mkdir()
         shutil.copy(vitrine_metrics.__file__, self.harness / "metrics")
 

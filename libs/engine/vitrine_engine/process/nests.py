@@ -49,11 +49,11 @@ class Shelter:
             return await zygote.fork(init, request, admit)
         except UntrustedError as error:
             log.warning("a zygote is not trusted any more: %s", error, extra={"nest": self.key})
-            zygote.kill()
+            await zygote.root_out()
             raise
         except NestGoneError:
             log.warning("a zygote does not answer any more", extra={"nest": self.key})
-            zygote.kill()
+            await zygote.root_out()
             raise
 
     @property

@@ -9,7 +9,6 @@ counts: the kernel says what they are (proc(5)).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,15 @@ from pathlib import Path
 from vitrine_engine.process.meter import children
 from vitrine_harness.cell import KINDS
 
-NULL = "/dev/null"
+NULL = os.makedev(1, 3)
+"""The device `/dev/null`."""
+Identity = tuple[int, int]
+"""Device and inode of what is behind a descriptor."""
 READ_ONLY = ("/env/", "/usr/", "/opt/", "/lib/", "/lib64/", "/bin/", "/vitrine/harness/")
 """What sandboxes see of the host and nobody in one can write."""
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 FILTERED = "2"
 """`Seccomp` of a process with a filter."""
-DESCRIPTOR = re.compile(r"(pipe|socket):\[(\d+)\]\Z")
 
 
 class UntrustedError(Exception):
@@ -38,8 +39,8 @@ class Expected:
     """The zygote's process."""
     namespaces: dict[str, str]
     """Of the cell, by name, as `/proc/PID/ns` shows them."""
-    inodes: frozenset[int]
-    """Of the pipes and sockets that it was handed."""
+    held: frozenset[Identity]
+    """What it was handed."""
     filtered: bool
     """Whether system calls are filtered on this machine."""
 
@@ -56,30 +57,43 @@ def _entry(name: str) -> str:
     return "pid_for_children" if name == "pid" else name
 
 
-def inodes(descriptors: Iterable[int]) -> frozenset[int]:
-    """Return what names pipes and sockets in `/proc/PID/fd`."""
-    return frozenset(os.fstat(descriptor).st_ino for descriptor in descriptors)
+def identities(descriptors: Iterable[int]) -> frozenset[Identity]:
+    """Return what is behind descriptors."""
+    return frozenset(_identity(os.fstat(descriptor)) for descriptor in descriptors)
 
 
-def check_fork(pid: int, expected: Expected) -> None:
-    """Raise `UntrustedError` unless a fork is in its cell, powerless, and holds only what it was handed."""
+def _identity(found: os.stat_result) -> Identity:
+    return (found.st_dev, found.st_ino)
+
+
+def check_waiting(pid: int, expected: Expected) -> None:
+    """Raise `UntrustedError` unless a new fork is alone, and holds only what it was handed."""
     try:
         status = _status(pid)
         if int(status["PPid"]) != expected.parent:
             raise UntrustedError("the fork is not the zygote's child")
-        if any(int(status[name], 16) for name in CAPABILITIES) or status["NoNewPrivs"] != "1":
-            raise UntrustedError("the fork has kept capabilities")
-        if status["Seccomp"] != FILTERED and expected.filtered:
-            raise UntrustedError("the fork has no filter of system calls")
         if status["Threads"] != "1":
             raise UntrustedError("the fork has threads")
         if children(pid):
             raise UntrustedError("the fork has children")
+        check_place(pid)
+        check_descriptors(pid, expected.held)
+        _check_memory(pid)
+    except (OSError, KeyError, ValueError) as error:
+        raise UntrustedError(f"the fork cannot be looked at: {error}") from error
+
+
+def check_placed(pid: int, expected: Expected) -> None:
+    """Raise `UntrustedError` unless a fork is in its cell for good, powerless, and as it must be besides."""
+    check_waiting(pid, expected)
+    try:
+        status = _status(pid)
+        if any(int(status[name], 16) for name in CAPABILITIES) or status["NoNewPrivs"] != "1":
+            raise UntrustedError("the fork has kept capabilities")
+        if status["Seccomp"] != FILTERED and expected.filtered:
+            raise UntrustedError("the fork has no filter of system calls")
         if namespaces(pid) != expected.namespaces:
             raise UntrustedError("the fork is not in its cell")
-        check_place(pid)
-        check_descriptors(pid, expected.inodes)
-        _check_memory(pid)
     except (OSError, KeyError, ValueError) as error:
         raise UntrustedError(f"the fork cannot be looked at: {error}") from error
 
@@ -90,16 +104,16 @@ def check_place(pid: int) -> None:
         raise UntrustedError("a process holds a directory")
 
 
-def check_descriptors(pid: int, allowed: Collection[int]) -> None:
-    """Raise `UntrustedError` for a process with other descriptors than these inodes' and `/dev/null`."""
+def check_descriptors(pid: int, allowed: Collection[Identity]) -> None:
+    """Raise `UntrustedError` for a process that holds anything but what is allowed, and `/dev/null`."""
     for entry in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - names are all that is wanted
+        path = Path(f"/proc/{pid}/fd/{entry}")
         try:
-            target = str(Path(f"/proc/{pid}/fd/{entry}").readlink())
+            found = path.stat()
         except FileNotFoundError:
             continue
-        found = DESCRIPTOR.match(target)
-        if target != NULL and not (found and int(found[2]) in allowed):
-            raise UntrustedError(f"a process holds {target}")
+        if found.st_rdev != NULL and _identity(found) not in allowed:
+            raise UntrustedError(f"a process holds {path.readlink()}")
 
 
 def _check_memory(pid: int) -> None:
@@ -112,14 +126,14 @@ def _check_memory(pid: int) -> None:
                 raise UntrustedError(f"the fork shares memory ({name or 'anonymous'})")
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still; raises `OSError`."""
+    return _status(pid)["State"].startswith("T")
+
+
 def threads(pid: int) -> int:
     """Return how many threads a process has; raises `OSError`."""
     return int(_status(pid)["Threads"])
-
-
-def parent(pid: int) -> int:
-    """Return the parent of a process; raises `OSError`."""
-    return int(_status(pid)["PPid"])
 
 
 def _status(pid: int) -> dict[str, str]:

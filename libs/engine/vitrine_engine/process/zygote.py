@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vitrine_engine.process import verifying
-from vitrine_engine.process.meter import children
+from vitrine_engine.process.meter import children, descendants
 from vitrine_engine.process.nest import Nest, NestGoneError
 from vitrine_engine.process.packets import Door, Packet, PacketError
 from vitrine_engine.process.verifying import Expected, UntrustedError
@@ -41,8 +42,10 @@ class Zygote:
         self._nest = nest
         self._door = door
         self._pidfd = os.pidfd_open(pid)
-        self._inodes = verifying.inodes([door.theirs.fileno()])
+        self._held = verifying.identities([door.theirs.fileno()])
         self._forks: set[int] = set()
+        self._admitted: set[int] = set()
+        """Of the forks, those that are in a cell."""
         self._turn = asyncio.Lock()
         self._dead = False
         door.hand_out()
@@ -73,7 +76,7 @@ class Zygote:
         try:
             await found._settle(_names(packet, "threaded"))
         except BaseException:
-            found.kill()
+            await found.root_out()
             raise
         return found
 
@@ -90,34 +93,61 @@ class Zygote:
 
         `request` is the init's: descriptors by name, those of the cell's namespaces first. `admit` puts a
         process under the cell's limits. Returns the fork's process. Raises `UntrustedError`; `NestGoneError`.
+
+        The zygote stands still from when the fork is there until it is in its cell, and the fork is handed
+        nothing before both were looked at: so there is no moment in which the fork sees the cell and has a
+        way to the zygote, or by it to another cell.
         """
         names = [str(name) for name in request.message["descriptors"]]
         given = [fd for name, fd in zip(names, request.descriptors, strict=True) if name not in KINDS]
         async with self._turn:
             gate = Door()
             try:
-                expected = Expected(
-                    parent=self.pid,
-                    namespaces=verifying.namespaces(init),
-                    inodes=verifying.inodes([*given, gate.theirs.fileno()]),
-                    filtered=seccomp.zygote_filter(system.machine()) is not None,
-                )
-                message = {"do": "fork", "descriptors": [*names, "gate"]}
-                self._door.send(message, [*request.descriptors, gate.theirs.fileno()])
+                own = verifying.identities([gate.theirs.fileno()])
+                self._door.send({}, [gate.theirs.fileno()])
                 gate.hand_out()
-                request.close()
                 async with asyncio.timeout(FORK_SECONDS):
                     pid = (await _hear(gate)).pid
-                verifying.check_fork(pid, expected)
-                self._forks.add(pid)
-                await self._check()
+                    self._forks.add(pid)
+                    expected = Expected(
+                        parent=self.pid,
+                        namespaces=verifying.namespaces(init),
+                        held=own,
+                        filtered=seccomp.zygote_filter(system.machine()) is not None,
+                    )
+                    async with self._standing_still():
+                        verifying.check_waiting(pid, expected)
+                        gate.send({"descriptors": names}, request.descriptors)
+                        await _hear(gate)
+                        expected = replace(expected, held=own | verifying.identities(given))
+                        verifying.check_placed(pid, expected)
                 admit(pid)
+                self._admitted.add(pid)
                 gate.send({"do": "go"})
             except (OSError, PacketError, TimeoutError) as error:
                 raise NestGoneError(f"the zygote does not fork: {error or 'it did not answer'}") from error
             finally:
                 gate.close()
         return pid
+
+    @contextlib.asynccontextmanager
+    async def _standing_still(self) -> AsyncIterator[None]:
+        """Stop the zygote for the block, having looked at it."""
+        for _ in range(SETTLE_ROUNDS):
+            # It closes what it handed on before it waits for the next message.
+            with contextlib.suppress(UntrustedError):
+                verifying.check_descriptors(self.pid, self._held)
+                break
+            await asyncio.sleep(0.001)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        try:
+            while not verifying.is_stopped(self.pid):  # noqa: ASYNC110 - the kernel tells nobody but its parent
+                await asyncio.sleep(0.0005)
+            await self._check()
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def memory_bytes(self) -> int:
         """Its share of memory (PSS), bytes; 0 where it has gone."""
@@ -126,6 +156,21 @@ class Zygote:
                 if line.startswith("Pss:"):
                     return int(line.split()[1]) * 1024
         return 0
+
+    async def root_out(self) -> None:
+        """End the zygote, and whatever it forked that is in no cell; cells go on."""
+        if self._dead:
+            return
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        for pid in children(self.pid):
+            if pid not in self._admitted:
+                for process in reversed(descendants(pid)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(NestGoneError):
+            await self._nest.ask("census")  # which kills those that have lost their parent
+        self.kill()
 
     def kill(self) -> None:
         """End the zygote; cells go on. Idempotent."""
@@ -145,11 +190,7 @@ class Zygote:
         if (await self._nest.ask("census")).get("strangers") != 0:
             raise UntrustedError("the zygote has left processes behind")
         verifying.check_place(self.pid)
-        for _ in range(SETTLE_ROUNDS):
-            with contextlib.suppress(UntrustedError):
-                return verifying.check_descriptors(self.pid, self._inodes)
-            await asyncio.sleep(0.001)
-        return verifying.check_descriptors(self.pid, self._inodes)
+        verifying.check_descriptors(self.pid, self._held)
 
 
 def _names(packet: Packet, field: str) -> frozenset[str]:
