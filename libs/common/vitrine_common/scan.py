@@ -24,6 +24,7 @@ from vitrine_common.bundle import (
 )
 from vitrine_common.digests import sha256_file
 from vitrine_common.errors import Problem
+from vitrine_common.signature import resolved
 from vitrine_common.spec.document import MAX_BYTES
 from vitrine_common.spec.model import Spec
 from vitrine_common.spec.parsing import load_spec
@@ -83,6 +84,7 @@ def scan_directory(
         raise BundleError([Problem(str(directory), "is not a directory; give the one with vitrine.yaml")])
     spec, spec_file = read_spec(root)
     sources = _collect(root, limits)
+    spec = resolved(spec, sources.get, spec_file)
     entries = []
     for path, source in sorted(sources.items()):
         entries.append(_entry(path, source))

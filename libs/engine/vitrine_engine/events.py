@@ -80,7 +80,7 @@ class OutputFile:
     """`sha256:<64 hex>`, computed by the engine, not by the sandbox."""
     file: Path
     outputs: tuple[str, ...] = ()
-    """Names of the `OutputSpec`s whose pattern matches; every file comes once."""
+    """Names of the `OutputSpec`s whose pattern matches (every file comes once); that of a loaded model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class CheckpointFile(OutputFile):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputValue:
-    """A typed result of an ONNX model.
+    """A typed result of a loaded model, or a piece of one that is streamed.
 
     `type` is that of the declared output. `label`: value is `{"label": str, "score": float, "index": int}`;
     `labels`: value is a list of those, best first; `number`, `text`, `json`: value is the value.
@@ -99,6 +99,9 @@ class OutputValue:
     name: str
     type: str
     value: Any
+    partial: bool = False
+    """Whether this is one piece of the output: pieces come in order, those of a `text` are joined, others
+    make a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from vitrine_engine import checks
 from vitrine_engine.checks import ViolationError
 from vitrine_engine.events import Reason
-from vitrine_engine.protocol import Loaded, LoadError, OnnxModel, TensorSignature
+from vitrine_engine.protocol import Loaded, LoadedModel, LoadError, MlflowModel, OnnxModel, TensorSignature
 
 MAX_TENSORS = 10_000
+MAX_LOG = 64_000
+Kind = Literal["onnx", "predictor", "mlflow"]
 
 
-def request(model: OnnxModel) -> dict[str, Any]:
-    """Return the header that asks for a model; raises `ValueError` for a path out of the bundle."""
-    checks.check_path("path of the ONNX model", model.path)
-    inputs, outputs = [dict(item) for item in model.inputs], [dict(item) for item in model.outputs]
-    return {"do": "model", "path": model.path, "inputs": inputs, "outputs": outputs}
+def kind_of(model: LoadedModel) -> Kind:
+    """Return the name of a kind of model."""
+    if isinstance(model, OnnxModel):
+        return "onnx"
+    return "mlflow" if isinstance(model, MlflowModel) else "predictor"
 
 
-def answer(header: dict[str, Any]) -> Loaded:
+def request(model: LoadedModel, runs: int) -> dict[str, Any]:
+    """Return the header that asks for a model serving `runs` at a time.
+
+    Raises `ValueError` for a path out of the bundle.
+    """
+    header = {
+        "do": "model",
+        "kind": kind_of(model),
+        "runs": runs,
+        "batch": None,
+        "inputs": [dict(item) for item in model.inputs],
+        "outputs": [dict(item) for item in model.outputs],
+    }
+    if isinstance(model, OnnxModel | MlflowModel):
+        what = "ONNX" if isinstance(model, OnnxModel) else "MLflow"
+        checks.check_path(f"path of the {what} model", model.path)
+        return {**header, "path": model.path}
+    path, colon, name = model.target.rpartition(":")
+    checks.check_path("path of the predictor", path)
+    if not colon or not name.isidentifier():
+        raise ValueError(f"predictor {model.target!r} must be `path.py:Name`")
+    batch = model.batching
+    sizes = {"size": batch.size, "wait": batch.wait_seconds} if batch else None
+    return {**header, "target": model.target, "batch": sizes}
+
+
+def answer(header: dict[str, Any], kind: Kind) -> Loaded:
     """Read the harness's answer; raises `LoadError` and `ViolationError`."""
     if header.get("is") == "load_failed":
-        raise LoadError(Reason.USER_ERROR, checks.text(header.get("message"), most=2000))
+        message = checks.text(header.get("message"), most=2000)
+        raise LoadError(Reason.USER_ERROR, message, _log(header.get("log")))
     if header.get("is") != "loaded":
         raise ViolationError("an unexpected answer to load")
     return Loaded(
-        kind="onnx",
+        kind=kind,
         milliseconds=checks.number(header.get("milliseconds")),
-        inputs=_signatures(header.get("inputs")),
-        outputs=_signatures(header.get("outputs")),
+        inputs=_signatures(header.get("inputs", [])),
+        outputs=_signatures(header.get("outputs", [])),
     )
+
+
+def _log(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_LOG:
+        raise ViolationError("the log of a load is missing or too long")
+    return value
 
 
 def _signatures(value: object) -> tuple[TensorSignature, ...]:

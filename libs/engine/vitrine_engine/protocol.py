@@ -33,11 +33,15 @@ class StartError(EngineError):
 
 
 class LoadError(EngineError):
-    """A model could not be loaded; `reason` says whose fault it is, the message why."""
+    """A model could not be loaded; `reason` says whose fault it is, the message why.
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    `log` is the end of what was printed meanwhile, with the traceback of the author's code.
+    """
+
+    def __init__(self, reason: Reason, message: str, log: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.log = log
 
 
 class CallError(EngineError):
@@ -126,7 +130,7 @@ class SandboxSpec:
     gpu: bool = False
     """Show the NVIDIA devices and driver libraries of the host."""
     max_runs: int = 1
-    """Runs of a script model served at the same time; further calls of `run` wait for their turn."""
+    """Runs served at the same time; further calls of `run` wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +162,45 @@ class OnnxModel:
     outputs: Sequence[Mapping[str, Any]] = ()
 
 
-Model = ScriptModel | OnnxModel
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """Runs that come within `wait_seconds` of each other are done by one call, at most `size` of them."""
+
+    size: int
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorModel:
+    """The author's class or function, set up once and called for every run.
+
+    It runs in one process with `/work` as its working directory: a private, writable view of the bundle that
+    lasts as long as the sandbox. `SandboxSpec.max_runs` runs are served at a time: as tasks where it is
+    asynchronous, else in threads; with one, on the main thread. What the process leaves in memory or on disk
+    is seen by later runs of the same sandbox.
+    """
+
+    target: str
+    """`path.py:Name`, relative to the bundle."""
+    inputs: Sequence[Mapping[str, Any]] = ()
+    outputs: Sequence[Mapping[str, Any]] = ()
+    """The lists of the spec's harness form."""
+    batching: Batching | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlflowModel:
+    """A directory that MLflow saved, called by its `python_function` flavour; served like a predictor."""
+
+    path: str
+    """The directory with the file `MLmodel`, relative to the bundle."""
+    inputs: Sequence[Mapping[str, Any]] = ()
+    outputs: Sequence[Mapping[str, Any]] = ()
+
+
+LoadedModel = OnnxModel | PredictorModel | MlflowModel
+"""What is loaded once and then serves runs in one process."""
+Model = ScriptModel | LoadedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +218,7 @@ class TensorSignature:
 class Loaded:
     """What `Sandbox.load` found."""
 
-    kind: Literal["script", "onnx"]
+    kind: Literal["script", "onnx", "predictor", "mlflow"]
     milliseconds: float
     inputs: tuple[TensorSignature, ...] = ()
     outputs: tuple[TensorSignature, ...] = ()
@@ -187,11 +229,12 @@ class InputFile:
     """Bytes that a run receives."""
 
     name: str
-    """Name of the input; for ONNX models that of the declared input which the bytes belong to."""
+    """Name of the input; for loaded models that of the declared input which the bytes belong to."""
     source: bytes | Path
     """The bytes, or a host file that the engine reads and sends (never shown to the sandbox itself)."""
     destination: str | None = None
-    """Script models: path relative to the working directory; missing directories are made."""
+    """Script models: path relative to the working directory; missing directories are made. Predictors: the
+    name that the file gets, in a directory of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +256,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One run. Script models need `argv`; ONNX models take `values` and `files`, or `tensors`."""
+    """One run. Script models need `argv`; loaded models take `values` and `files`, ONNX also `tensors`."""
 
     id: str
     """Unique among the runs of the sandbox: letters, digits, `_`, `-`; at most 64 characters."""
@@ -293,7 +336,10 @@ class Sandbox(Protocol):
         """
 
     async def cancel(self, run_id: str) -> None:
-        """End a run with `Reason.CANCELLED` and kill its processes; unknown and ended runs: no effect."""
+        """End a run with `Reason.CANCELLED` and kill its processes; unknown and ended runs: no effect.
+
+        A loaded model is asked to stop the run, and killed with all of its runs when it does not.
+        """
 
     async def usage(self) -> Usage:
         """Measure; zeros once the sandbox is gone."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
 import socket
 from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
@@ -17,6 +18,7 @@ from vitrine_engine.checks import ViolationError
 from vitrine_engine.events import Finished, Log, Outcome, OutputFile, OutputValue, Reason, RunEvent, Timings
 from vitrine_engine.incoming import Incoming
 from vitrine_engine.protocol import MIB, InputFile, Limits, RunRequest
+from vitrine_harness import BROKEN
 from vitrine_harness.frames import CHUNK, FrameError
 
 GRACE_SECONDS = 10.0
@@ -52,6 +54,10 @@ class Host(Protocol):
         """Whether the place executes command lines."""
 
     @property
+    def death(self) -> int | None:
+        """Status with which a loaded model's process ended by itself (128 + n for signal n), once it told."""
+
+    @property
     def stopping(self) -> bool:
         """Whether the service has asked the sandbox to stop."""
 
@@ -81,6 +87,9 @@ class Run:
         self.request = request
         self.disk_bytes = 0
         self.imported: list[str] = []
+        self.is_alone = True
+        """Whether its place serves no other run now."""
+        self._died_alone = True
         self._limits = limits
         self._spool = spool
         self._loop = asyncio.get_running_loop()
@@ -161,6 +170,7 @@ class Run:
             await self._host.destroy()
         except (OSError, EOFError):
             # The stream ended early: `_judge` finds out why.
+            self._died_alone = self.is_alone
             return
 
     async def _within(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -304,14 +314,14 @@ class Run:
         value = header.get("value")
         self._incoming.count(len(json.dumps(value)))
         name, kind = checks.text(header.get("name"), most=200), checks.text(header.get("type"), most=20)
-        return OutputValue(name=name, type=kind, value=value)
+        return OutputValue(name=name, type=kind, value=value, partial=header.get("partial") is True)
 
     def _mark(self, name: str) -> None:
         self._marks[name] = round((self._loop.time() - self._asked) * 1000, 3)
 
     async def _press(self) -> None:
         with contextlib.suppress(OSError):
-            if self._channel is not None and self._host.is_script:
+            if self._channel is not None:
                 await self._channel.send({"do": "cancel"})
                 await asyncio.sleep(CANCEL_SECONDS)
         if self._end is None and self._place is not None:
@@ -319,7 +329,7 @@ class Run:
 
     async def _release(self) -> None:
         """Leave nothing behind, also when the consumer went away in the middle."""
-        if self._channel is not None and self._end is None:
+        if self._channel is not None and self._end is None and not await self._has_obeyed():
             await self._host.kill_run(self.request.id)
         children = list(self._children)
         for task in children:
@@ -328,6 +338,18 @@ class Run:
             await asyncio.wait(children)
         self._close_channel()
         await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
+
+    async def _has_obeyed(self) -> bool:
+        """Hang up on a loaded model and say whether it has let go of the run: others may need it."""
+        if self._host.is_script or self._failure is not None:
+            return False
+        self._close_channel()
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await self._host.wait_ended(self.request.id)
+        except TimeoutError:
+            return False
+        return True
 
     def _close_channel(self) -> None:
         if self._channel is not None:
@@ -360,7 +382,16 @@ class Run:
             return Reason.OUT_OF_MEMORY, f"the run needed more than its {limit:g} MiB of memory"
         if self._end is not None and self._end.reason is not Reason.CANCELLED:
             return self._end.reason, self._end.message
-        return Reason.PLATFORM_ERROR, "the sandbox ended unexpectedly"
+        return self._unexpected()
+
+    def _unexpected(self) -> tuple[Reason, str]:
+        death = self._host.death
+        if not death:
+            return Reason.PLATFORM_ERROR, "the sandbox ended unexpectedly"
+        if self._died_alone:
+            return Reason.USER_ERROR, died(death, "while it served the run")
+        # Of several runs nobody knows which one it was: they are tried again.
+        return Reason.PLATFORM_ERROR, died(death, "while it served several runs")
 
 
 def variables(request: RunRequest) -> dict[str, str]:
@@ -380,3 +411,13 @@ def variables(request: RunRequest) -> dict[str, str]:
 def variable(name: str) -> str:
     """Return the environment variable that carries an input."""
     return "VITRINE_INPUT_" + name.upper().replace("-", "_")
+
+
+def died(status: int, when: str) -> str:
+    """Say for people how a model's process ended by itself."""
+    if status == BROKEN:
+        return f"the model broke the platform's code in its process {when}"
+    if status > 128:
+        with contextlib.suppress(ValueError):
+            return f"the model's process was ended by {signal.Signals(status - 128).name} {when}"
+    return f"the model ended its process with status {status} {when}"

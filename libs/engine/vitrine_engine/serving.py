@@ -9,6 +9,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vitrine_engine import checks, loading
 from vitrine_engine.calls import Calls
@@ -16,17 +17,22 @@ from vitrine_engine.channel import Channel
 from vitrine_engine.events import Answer, Reason, RunEvent, Tensor
 from vitrine_engine.protocol import (
     Loaded,
+    LoadedModel,
     LoadError,
     Model,
     OnnxModel,
     RunRequest,
     SandboxGoneError,
     SandboxSpec,
+    ScriptModel,
     StartError,
 )
-from vitrine_engine.run import Host, Run
+from vitrine_engine.run import Host, Run, died
 from vitrine_harness import PROTOCOL
 from vitrine_harness.frames import FrameError
+
+DEATH_SECONDS = 5.0
+"""How long a harness has to tell how a model's process ended."""
 
 
 class Serving(ABC):
@@ -45,6 +51,7 @@ class Serving(ABC):
         self._calls: Calls | None = None
         self._slots = asyncio.Semaphore(spec.max_runs)
         self._runs: dict[str, Run] = {}
+        self._served: set[Run] = set()
 
     @property
     def id(self) -> str:
@@ -59,6 +66,10 @@ class Serving(ABC):
     @abstractmethod
     async def stop(self) -> None:
         """Kill everything and leave nothing behind; see `Sandbox.stop`."""
+
+    @abstractmethod
+    async def wait_exited(self) -> None:
+        """Return when the sandbox is gone."""
 
     @abstractmethod
     def _place(self, run_id: str) -> contextlib.AbstractAsyncContextManager[Host]:
@@ -79,18 +90,29 @@ class Serving(ABC):
         if self._loaded:
             raise ValueError(f"sandbox {self.id} has a model already")
         self._loaded = True
-        if not isinstance(model, OnnxModel):
+        if isinstance(model, ScriptModel):
             await self._serve_scripts()
             self.loaded = Loaded(kind="script", milliseconds=0.0)
             return self.loaded
+        is_onnx = isinstance(model, OnnxModel)
+        # The calls of an ONNX model hold it, and each uses all of its threads.
+        runs = 1 if is_onnx else self.spec.max_runs
+        request = loading.request(model, runs)
         self.is_script = False
-        self._slots = asyncio.Semaphore(1)
+        self._slots = asyncio.Semaphore(runs)
         self._output_names = tuple(str(item["name"]) for item in model.outputs)
+        self.loaded = await self._load_or_stop(model, request)
+        if is_onnx:
+            self._calls = Calls(self._place, self._slots, self.limits)
+        return self.loaded
+
+    async def _load_or_stop(self, model: LoadedModel, request: dict[str, Any]) -> Loaded:
+        """Load; raises `LoadError`, having stopped the sandbox."""
         host = await self._serve_one_model()
         kills = host.meter.out_of_memory_kills()
         try:
             async with asyncio.timeout(self.limits.wall_seconds):
-                self.loaded = await _load(host, model)
+                return await _load(host, model, request)
         except LoadError:
             await self.stop()
             raise
@@ -102,14 +124,21 @@ class Serving(ABC):
             await self.stop()
             raise LoadError(Reason.SANDBOX_VIOLATION, f"the sandbox broke the protocol: {error}") from error
         except (OSError, EOFError) as error:
-            await host.destroy()
-            out_of_memory = host.meter.out_of_memory_kills() > kills
-            await self.stop()
-            if out_of_memory:
-                raise LoadError(Reason.OUT_OF_MEMORY, "the model does not fit into its memory") from error
-            raise LoadError(Reason.PLATFORM_ERROR, "the sandbox ended while the model was loaded") from error
-        self._calls = Calls(self._place, self._slots, self.limits)
-        return self.loaded
+            raise await self._lost(host, kills) from error
+
+    async def _lost(self, host: Host, kills: int) -> LoadError:
+        """Find out why the model's process ended while it was loaded."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEATH_SECONDS):
+                await self.wait_exited()
+        await host.destroy()
+        out_of_memory = host.meter.out_of_memory_kills() > kills
+        await self.stop()
+        if out_of_memory:
+            return LoadError(Reason.OUT_OF_MEMORY, "the model does not fit into its memory")
+        if host.death:
+            return LoadError(Reason.USER_ERROR, died(host.death, "while it was loaded"))
+        return LoadError(Reason.PLATFORM_ERROR, "the sandbox ended while the model was loaded")
 
     async def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:
         """Run once and report; see `Sandbox.run`."""
@@ -149,6 +178,7 @@ class Serving(ABC):
             reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
             yield run.refused(reason, f"sandbox {self.id} has ended")
             return
+        self._serve(run)
         try:
             async with (
                 self._place(run.request.id) as place,
@@ -159,6 +189,17 @@ class Serving(ABC):
         except StartError as error:
             reason = Reason.CANCELLED if self.stopping else Reason.PLATFORM_ERROR
             yield run.refused(reason, str(error))
+        finally:
+            self._served.discard(run)
+            self._note_company()
+
+    def _serve(self, run: Run) -> None:
+        self._served.add(run)
+        self._note_company()
+
+    def _note_company(self) -> None:
+        for run in self._served:
+            run.is_alone = self.is_script or len(self._served) == 1
 
     async def _take_slot(self, run: Run) -> bool:
         """Wait for a free slot; False when the run is cancelled before."""
@@ -194,17 +235,17 @@ class Serving(ABC):
             await run.cancel()
 
 
-async def _load(host: Host, model: OnnxModel) -> Loaded:
+async def _load(host: Host, model: LoadedModel, request: dict[str, Any]) -> Loaded:
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
     try:
         with theirs:
-            await host.hand_over({"do": "load"}, theirs)
-        await channel.send(loading.request(model))
+            await host.hand_over({"do": "load", "kind": request["kind"]}, theirs)
+        await channel.send(request)
         frame = await channel.receive()
         if frame is None:
             raise EOFError
-        return loading.answer(frame[0])
+        return loading.answer(frame[0], loading.kind_of(model))
     finally:
         channel.close()
 

@@ -9,3 +9,6 @@ these modules do without `dataclasses`, `pathlib` and, except for type checkers,
 
 PROTOCOL = 1
 """Version of the messages between engine and harness."""
+
+BROKEN = 70
+"""Status of a model's process in which the author's code broke the harness (EX_SOFTWARE of sysexits.h)."""

@@ -13,10 +13,10 @@ import os
 import signal
 import socket
 
-from vitrine_harness import PROTOCOL, run, system
+from vitrine_harness import PROTOCOL, run, serving, system
 from vitrine_harness.frames import Channel
 from vitrine_harness.supervisor import CONTROL_BYTES
-from vitrine_harness.workspace import ContainerWorkspace
+from vitrine_harness.workspace import METRICS, ContainerWorkspace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,22 +47,37 @@ class Cell:
         self.control = control
         self.setup = setup
         self.workspace: ContainerWorkspace | OSError | None = None
-        self.serve_model: Any = None
 
     def serve(self) -> None:
         """Answer messages, one after the other."""
         while True:
+            if self._is_model_wanted():
+                return
             data, descriptors, _, _ = socket.recv_fds(self.control, CONTROL_BYTES, 1)
             if not data:
                 return
             message = json.loads(data)
             if message["do"] == "prepare":
                 self._prepare()
-            elif message["do"] == "load":
-                self._load(socket.socket(fileno=descriptors[0]))
             elif message["do"] == "run":
                 self._run(socket.socket(fileno=descriptors[0]))
                 self.control.send(json.dumps({"is": "ended", "id": message["id"]}).encode())
+
+    def _is_model_wanted(self) -> bool:
+        """Serve a model if the next message asks for one, which its process receives itself."""
+        data = self.control.recv(CONTROL_BYTES, socket.MSG_PEEK)
+        message = json.loads(data) if data else {"do": None}
+        if message["do"] != "load":
+            return False
+        if message["kind"] == "onnx":
+            # The file is read where it lies: a copy of its weights would be memory.
+            os.mkfifo(METRICS, 0o600)
+        else:
+            self._prepare()
+        if isinstance(self.workspace, OSError):
+            raise self.workspace
+        serving.serve(self.control, None, self.setup)
+        return True
 
     def _prepare(self) -> None:
         try:
@@ -70,19 +85,9 @@ class Cell:
         except OSError as error:
             self.workspace = error
 
-    def _load(self, sock: socket.socket) -> None:
-        # Imported here: a script model's container has no use for it.
-        from vitrine_harness import onnx
-
-        with sock:
-            self.serve_model = onnx.load(Channel(sock), self.setup)
-
     def _run(self, sock: socket.socket) -> None:
         with sock:
-            if self.serve_model is not None:
-                self.serve_model(Channel(sock))
-            else:
-                run.serve(Channel(sock), self.setup, self._take_workspace)
+            run.serve(Channel(sock), self.setup, self._take_workspace)
 
     def _take_workspace(self) -> ContainerWorkspace:
         """Return the prepared workspace; raises the error of preparing it, and for a second run."""

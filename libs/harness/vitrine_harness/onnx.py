@@ -7,44 +7,18 @@ dropped every capability and filtered system calls, before the packages of the e
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from vitrine_harness import calls, images, results, tensors
 from vitrine_harness.cell import BUNDLE
-from vitrine_harness.frames import CHUNK, Channel
-
-Serve = Callable[[Channel], None]
-
-
-def load(channel: Channel, setup: dict[str, Any]) -> Serve | None:
-    """Answer one load message; return what serves runs, or None when the model cannot be loaded."""
-    frame = channel.receive()
-    if frame is None:
-        return None
-    request, _ = frame
-    started = time.monotonic()
-    try:
-        model = OnnxServer(request, setup)
-    except _NoModelError as error:
-        channel.send({"is": "load_failed", "reason": "user_error", "message": str(error)[:2000]})
-        return None
-    channel.send(
-        {
-            "is": "loaded",
-            "milliseconds": (time.monotonic() - started) * 1000,
-            "inputs": model.inputs,
-            "outputs": model.outputs,
-        }
-    )
-    return model.serve
+from vitrine_harness.executing import NoModelError
+from vitrine_harness.frames import Channel
+from vitrine_harness.jobs import Failed, Job
 
 
-class _NoModelError(Exception):
-    """The model cannot be loaded; the message says why."""
+def load(request: dict[str, Any], setup: dict[str, Any]) -> OnnxServer:
+    """Return the model that `request` names; raises `NoModelError`."""
+    return OnnxServer(request, setup)
 
 
 class OnnxServer:
@@ -53,81 +27,80 @@ class OnnxServer:
     def __init__(self, request: dict[str, Any], setup: dict[str, Any]) -> None:
         self.input_specs: list[dict[str, Any]] = request["inputs"]
         self.output_specs: list[dict[str, Any]] = request["outputs"]
-        self.session = _session(os.path.join(BUNDLE, request["path"]), setup)
+        self.session, self.make_options = _session(os.path.join(BUNDLE, request["path"]), setup)
         self.inputs = [tensors.signature(node) for node in self.session.get_inputs()]
         self.outputs = [tensors.signature(node) for node in self.session.get_outputs()]
 
-    def serve(self, channel: Channel) -> None:
+    def serve(self, job: Job) -> None:
         """Do one run, or answer calls with tensors until their stream ends."""
-        first = channel.receive()
-        if first is not None and first[0]["do"] == "calls":
-            calls.serve(channel, self.inputs, self.outputs, self._compute)
+        if job.is_stream:
+            calls.serve(Channel(job.socket), self.inputs, self.outputs, self._compute)
             return
         try:
-            request, files, raw = _receive(channel, first)
-            feeds = self._feeds(request, files, raw)
-            channel.send({"is": "started", "work": "none"})
-            found = dict(zip([item["name"] for item in self.outputs], self._run(feeds), strict=True))
-            channel.send({"is": "exited", "code": 0})
-            self._send(channel, found, as_tensors=bool(raw))
+            feeds = self._feeds(job)
         except tensors.InputError as error:
-            channel.send(_end("input_invalid", str(error)))
-        except (results.OutputError, _RunError) as error:
-            channel.send(_end("user_error", str(error)))
-        else:
-            channel.send(_end(None, ""))
+            raise Failed("input_invalid", str(error)) from error
+        job.send({"is": "started", "work": "none"})
+        found = dict(zip([item["name"] for item in self.outputs], self._run(job, feeds), strict=True))
+        job.send({"is": "exited", "code": 0})
+        try:
+            self._send(job, found)
+        except results.OutputError as error:
+            raise Failed("user_error", str(error)) from error
 
-    def _feeds(self, request: dict[str, Any], files: dict[str, bytes], raw: dict[str, Any]) -> dict[str, Any]:
-        if raw:
-            return raw
-        return tensors.feeds(self.input_specs, self.inputs, request["values"], files)
+    def _feeds(self, job: Job) -> dict[str, Any]:
+        if job.tensors:
+            return {name: tensors.raw(header, data) for name, (header, data) in job.tensors.items()}
+        return tensors.feeds(self.input_specs, self.inputs, job.values, job.files)
 
     def _compute(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
         try:
-            return self._run(feeds, names)
-        except _RunError as error:
-            raise calls.RefusedError("user_error", str(error)) from error
+            return self._results(names, feeds, None)
+        except Failed as error:
+            raise calls.RefusedError(error.reason, str(error)) from error
 
-    def _run(self, feeds: dict[str, Any], names: list[str] | None = None) -> list[Any]:
+    def _run(self, job: Job, feeds: dict[str, Any]) -> list[Any]:
+        options = self.make_options()
+        job.on_stop(lambda: setattr(options, "terminate", True))
         try:
-            found: list[Any] = self.session.run(names, feeds)
+            return self._results(None, feeds, options)
+        except Failed:
+            job.check()
+            raise
+
+    def _results(self, names: list[str] | None, feeds: dict[str, Any], options: Any) -> list[Any]:
+        try:
+            found: list[Any] = self.session.run(names, feeds, options)
         except MemoryError as error:
-            raise _RunError("the model ran out of memory") from error
+            raise Failed("user_error", "the model ran out of memory") from error
         except Exception as error:
             # ONNX Runtime raises its own classes, which exist only in the environment.
-            raise _RunError(f"the model could not be run: {_first_line(error)}") from error
+            raise Failed("user_error", f"the model could not be run: {_first_line(error)}") from error
         return found
 
-    def _send(self, channel: Channel, found: dict[str, Any], *, as_tensors: bool) -> None:
-        if as_tensors:
+    def _send(self, job: Job, found: dict[str, Any]) -> None:
+        if job.tensors:
             for name, tensor in found.items():
-                _send_tensor(channel, name, tensor)
+                _send_tensor(job, name, tensor)
             return
         for spec in self.output_specs:
             tensor = results.source(spec, self.outputs, found)
             if spec["type"] == "image":
-                _send_image(channel, spec, tensor)
+                _send_image(job, spec, tensor)
             else:
-                value = results.value(spec, tensor)
-                channel.send({"is": "value", "name": spec["name"], "type": spec["type"], "value": value})
+                job.value(spec["name"], spec["type"], results.value(spec, tensor))
 
 
-class _RunError(Exception):
-    """The session refused or failed; the message says why."""
-
-
-def _session(path: str, setup: dict[str, Any]) -> Any:
+def _session(path: str, setup: dict[str, Any]) -> tuple[Any, Any]:
+    """Return a session, and what makes the options of a run."""
     if not os.path.isfile(path):
-        raise _NoModelError(f"the bundle has no file {os.path.relpath(path, BUNDLE)}")
-    threads = str(setup["threads"])
-    os.environ |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "HOME": "/tmp"}
-    sys.path[:0] = [str(item) for item in Path("/env/lib").glob("python3*/site-packages")]
+        raise NoModelError(f"the bundle has no file {os.path.relpath(path, BUNDLE)}")
     try:
         import numpy as np  # noqa: F401 - a missing package must be found now, not in the first run
         import onnxruntime
     except ImportError as error:
         text = f"the environment lacks what ONNX models need ({error}); add onnxruntime, numpy and pillow"
-        raise _NoModelError(text) from error
+        raise NoModelError(text) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = setup["threads"]
     options.inter_op_num_threads = 1
@@ -135,9 +108,10 @@ def _session(path: str, setup: dict[str, Any]) -> Any:
     # Spinning threads burn the CPU quota of the sandbox between requests.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=_providers(onnxruntime, setup))
+        session = onnxruntime.InferenceSession(path, options, providers=_providers(onnxruntime, setup))
     except Exception as error:
-        raise _NoModelError(f"the ONNX file cannot be loaded: {_first_line(error)}") from error
+        raise NoModelError(f"the ONNX file cannot be loaded: {_first_line(error)}") from error
+    return session, onnxruntime.RunOptions
 
 
 def _providers(onnxruntime: Any, setup: dict[str, Any]) -> list[str]:
@@ -150,63 +124,16 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:1000]
 
 
-def _receive(
-    channel: Channel, frame: tuple[dict[str, Any], bytes] | None
-) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Any]]:
-    """Return what a run was given, whose first frame has been read."""
-    request: dict[str, Any] = {}
-    files: dict[str, bytes] = {}
-    raw: dict[str, Any] = {}
-    while frame is not None:
-        header, _ = frame
-        if header["do"] == "go":
-            return request, files, raw
-        if header["do"] == "start":
-            request = header
-        elif header["do"] == "file":
-            files[header["name"]] = _content(channel, header["size"])
-        elif header["do"] == "tensor":
-            raw[header["name"]] = tensors.raw(header, _content(channel, header["size"]))
-        frame = channel.receive()
-    raise tensors.InputError("the engine has gone")
-
-
-def _content(channel: Channel, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        frame = channel.receive()
-        if frame is None:
-            raise tensors.InputError("the engine has gone")
-        data += frame[1]
-    return bytes(data)
-
-
-def _send_image(channel: Channel, spec: dict[str, Any], tensor: Any) -> None:
+def _send_image(job: Job, spec: dict[str, Any], tensor: Any) -> None:
     try:
         data = images.encoded(tensor, spec.get("tensor") or {})
     except (ValueError, TypeError) as error:
         raise results.OutputError(f"output `{spec['name']}`: {error}") from error
-    name = f"{spec['name']}.png"
-    header = {"is": "file", "kind": "output", "name": name, "size": len(data), "outputs": [spec["name"]]}
-    channel.send(header)
-    _send_data(channel, data)
-    channel.send({"is": "file_end", "whole": True})
+    job.file(spec["name"], f"{spec['name']}.png", data)
 
 
-def _send_tensor(channel: Channel, name: str, tensor: Any) -> None:
+def _send_tensor(job: Job, name: str, tensor: Any) -> None:
     dtype, shape = str(getattr(tensor, "dtype", "object")), list(getattr(tensor, "shape", []))
     if dtype == "object":
         raise results.OutputError(f"tensor {name} holds text or mappings and has no binary form")
-    data = tensor.tobytes()
-    channel.send({"is": "tensor", "name": name, "dtype": dtype, "shape": shape, "size": len(data)})
-    _send_data(channel, data)
-
-
-def _send_data(channel: Channel, data: bytes) -> None:
-    view = memoryview(data)
-    for offset in range(0, len(view), CHUNK):
-        channel.send({"is": "data"}, view[offset : offset + CHUNK])
-
-
-def _end(reason: str | None, message: str) -> dict[str, Any]:
-    return {"is": "end", "reason": reason, "message": message[:2000], "truncated": False}
+    job.tensor(name, dtype, shape, tensor.tobytes())

@@ -27,11 +27,11 @@ SETUP = ("threads", "gpu", "env", "library_path", "disk_bytes", "processes")
 """What the model's process is told of its sandbox."""
 
 
-def serve(control: socket.socket, gate: Gate, order: dict[str, Any]) -> None:
+def serve(control: socket.socket, gate: Gate | None, order: dict[str, Any]) -> None:
     """Start the model's process, a fork of the zygote where there is one, and tell the engine how it ends."""
     env = {**base_environment(order["threads"], order["library_path"]), **order["env"]}
     setup = {name: order[name] for name in SETUP}
-    fork = forked.ask(gate, {"control": control.fileno()})
+    fork = None if gate is None else forked.ask(gate, {"control": control.fileno()})
     if fork is None:
         status = _wait_for(_spawn(control.fileno(), env, setup))
     else:

@@ -42,9 +42,18 @@ def apply(call: PythonCall, path: list[str], env: Mapping[str, str], threads: in
     _set_warnings([*_listed(env.get("PYTHONWARNINGS", "")), *call.warnings])
     _set_streams(env, unbuffered="unbuffered" in call.options or bool(env.get("PYTHONUNBUFFERED")))
     _forget_process()
+    _forget_harness()
     _reseed()
     thread_counts.apply(env, threads)
     return _fresh_main()
+
+
+def refresh(env: Mapping[str, str], threads: int) -> None:
+    """Set what forks must not have in common, for a process that goes on with the harness's own code."""
+    _set_signals()
+    _forget_process()
+    _reseed()
+    thread_counts.apply(env, threads)
 
 
 def base_path() -> list[str]:
@@ -189,8 +198,11 @@ def _forget_process() -> None:
     matplotlib: Any = modules.get("matplotlib")
     if matplotlib is not None and os.environ.get("MPLBACKEND"):
         matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]
-    for name in [name for name in modules if name.split(".", 1)[0] == "vitrine_harness"]:
-        del modules[name]
+
+
+def _forget_harness() -> None:
+    for name in [name for name in sys.modules if name.split(".", 1)[0] == "vitrine_harness"]:
+        del sys.modules[name]
 
 
 def _reset(module: str, **values: object) -> None:

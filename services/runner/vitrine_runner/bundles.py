@@ -24,8 +24,13 @@ class Bundle(Files):
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the model is an ONNX file and needs no command."""
+        """Whether the model is an ONNX file, which takes tensors."""
         return self.spec.kind() is ModelKind.ONNX
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded once and then given values, rather than a command that is executed."""
+        return self.spec.kind() is not ModelKind.SCRIPT
 
 
 class Bundles(FileCache[Bundle]):

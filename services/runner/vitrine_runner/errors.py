@@ -12,12 +12,14 @@ class RunFault(Exception):
     Args:
         reason: whose fault it is; only `PLATFORM_ERROR` is tried again.
         message: a sentence for the person who started the run.
+        log: what was printed before, where that is not in the run's log yet.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, log: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.log = log
 
 
 def as_fault(error: Exception) -> RunFault:

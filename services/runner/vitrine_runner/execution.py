@@ -22,7 +22,7 @@ from vitrine_common.telemetry import inject, record_remote_span, span
 from vitrine_engine import Finished, Log, Outcome, OutputFile, OutputValue, Progress, RunEvent
 from vitrine_runner.errors import RunFault, as_fault
 from vitrine_runner.inputs import InputReader
-from vitrine_runner.live import LiveFeed
+from vitrine_runner.live import LiveFeed, as_text
 from vitrine_runner.outputs import OutputCollector
 from vitrine_runner.repository import Runs
 from vitrine_runner.workers import Lent, Need, WorkerPool
@@ -145,6 +145,7 @@ class Execution:
             fault = as_fault(error)
             if fault is not error:
                 log.exception("the platform failed a run", extra={"run": self.run_id})
+            self._feed.printed(fault.log.encode())
             return Ending(fault.reason, fault.message)
         finally:
             await self._noted()
@@ -203,6 +204,8 @@ class Execution:
                 collector.file(event)
             case OutputValue():
                 collector.value(event)
+                if event.partial:
+                    self._feed.streamed(event.name, as_text(event.value))
 
     def _note_running(self) -> None:
         self._noting = asyncio.create_task(self._desk.runs.note_running(self._run), name="note running")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vitrine_common.blobs import BlobNotFound, BlobStore
-from vitrine_common.spec import FileValue, Input, PlacedFile, invocation
+from vitrine_common.spec import FileValue, Input, PlacedFile, file_suffix, invocation
 from vitrine_common.states import Reason
 from vitrine_engine import InputFile, OutputSpec, RunRequest
 from vitrine_runner.bundles import Bundle
@@ -44,7 +44,7 @@ class InputReader:
         """
         try:
             values = TypeAdapter(dict[str, Any]).validate_json(inputs)
-            return await (self._onnx if bundle.is_onnx else self._script)(bundle, values)
+            return await (self._loaded if bundle.is_loaded else self._script)(bundle, values)
         except ValueError as error:
             raise RunFault(Reason.INPUT_INVALID, f"The inputs do not fit this version: {error}") from error
 
@@ -71,23 +71,25 @@ class InputReader:
             source = await self._source(index, file.name, file.file)
         return InputFile(name=file.name, source=source, destination=file.destination)
 
-    async def _onnx(self, bundle: Bundle, values: Mapping[str, Any]) -> RunRequest:
+    async def _loaded(self, bundle: Bundle, values: Mapping[str, Any]) -> RunRequest:
         declared: dict[str, Input] = {item.name: item for item in bundle.spec.effective_inputs()}
         uploads = [name for name in values if name in declared and declared[name].is_file]
         files = await asyncio.gather(
             *(
-                self._source(index, name, FileValue.model_validate(values[name]))
+                self._upload(index, name, FileValue.model_validate(values[name]))
                 for index, name in enumerate(uploads)
             )
         )
         return RunRequest(
             id=self.run_id,
             values={name: value for name, value in values.items() if name not in uploads},
-            files=tuple(
-                InputFile(name=name, source=source) for name, source in zip(uploads, files, strict=True)
-            ),
+            files=tuple(files),
             traceparent=self.traceparent,
         )
+
+    async def _upload(self, index: int, name: str, value: FileValue) -> InputFile:
+        source = await self._source(index, name, value)
+        return InputFile(name=name, source=source, destination=name + file_suffix(value))
 
     async def _source(self, index: int, name: str, value: FileValue) -> bytes | Path:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import json
 import logging
+from typing import Any
 
 from vitrine_common.bus import Bus
 from vitrine_common.documents import Run
-from vitrine_common.messages import ClaimProgress, Progress, RunProgress
+from vitrine_common.messages import ClaimProgress, Progress, RunProgress, StreamedText
 from vitrine_common.states import ClaimState, RunState
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,13 @@ PIECE_CHARACTERS = 8_000
 TOTAL_CHARACTERS = 400_000
 """Most text that is sent live for one run; the end of the log is kept with the run."""
 TAIL_BYTES = 16_000
+STREAMED_CHARACTERS = 400_000
+"""Most text of streamed outputs that is sent live for one run; the result has all of it."""
+
+
+def as_text(piece: Any) -> str:
+    """Return a piece of a streamed output as text: text as it is, everything else as a line of JSON."""
+    return piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False) + "\n"
 
 
 async def tell_end(bus: Bus, run: Run) -> None:
@@ -43,6 +52,9 @@ class LiveFeed:
         self._fraction: float | None = None
         self._message = ""
         self._left = TOTAL_CHARACTERS
+        self._streamed: dict[str, int] = {}
+        self._pieces: dict[str, str] = {}
+        self._streamed_left = STREAMED_CHARACTERS
         self._tail = b""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._timer: asyncio.TimerHandle | None = None
@@ -61,6 +73,19 @@ class LiveFeed:
         if self._left > 0:
             self._pending += self._decoder.decode(data)
             self._pending = self._pending[-PIECE_CHARACTERS:]
+            self._schedule()
+
+    def streamed(self, name: str, text: str) -> None:
+        """Take text that an output gained."""
+        kept = text[: self._streamed_left]
+        self._streamed_left -= len(kept)
+        if not kept:
+            return
+        self._pieces[name] = self._pieces.get(name, "") + kept
+        if len(self._pieces[name]) >= PIECE_CHARACTERS:
+            self._schedule()
+            self._flush()
+        else:
             self._schedule()
 
     def progressed(self, fraction: float, message: str) -> None:
@@ -85,9 +110,20 @@ class LiveFeed:
         text, self._pending = self._pending[: self._left], ""
         self._left -= len(text)
         news = self._news(fraction=self._fraction, message=self._message, log=text)
+        if isinstance(news, RunProgress) and self._pieces:
+            news = news.model_copy(update={"outputs": self._take_pieces()})
         task = asyncio.create_task(self._tell(news))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
+
+    def _take_pieces(self) -> list[StreamedText]:
+        taken, self._pieces = self._pieces, {}
+        found = []
+        for name, text in taken.items():
+            start = self._streamed.get(name, 0)
+            found.append(StreamedText(name=name, start=start, text=text))
+            self._streamed[name] = start + len(text)
+        return found
 
     async def _settled(self) -> None:
         if self._sending:

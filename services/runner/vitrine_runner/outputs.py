@@ -33,6 +33,8 @@ class _File:
     path: Path
     size: int
     filename: str
+    is_result: bool
+    """Whether author code returned it: then its content says whether it is a picture."""
 
 
 class OutputCollector:
@@ -47,9 +49,11 @@ class OutputCollector:
         self._declared: list[dict[str, Any]] = bundle.form["outputs"]
         self._types: dict[str, OutputType] = {item["name"]: item["type"] for item in self._declared}
         self._from_stdout = [item["name"] for item in self._declared if item["source"] == "stdout"]
+        self._has_code = bundle.spec.kind().has_code
         self._folder = folder
         self._stdout = bytearray()
         self._values: list[tuple[str, str, Any]] = []
+        self._pieces: dict[str, list[Any]] = {}
         self._files: list[_File] = []
 
     def printed(self, data: bytes) -> None:
@@ -58,7 +62,10 @@ class OutputCollector:
             self._stdout += data
 
     def value(self, event: OutputValue) -> None:
-        """Take a value of an ONNX model."""
+        """Take a value of a loaded model, or a piece of one."""
+        if event.partial:
+            self._pieces.setdefault(event.name, []).append(event.value)
+            return
         self._check_count()
         self._values.append((event.name, self._types.get(event.name, event.type), event.value))
 
@@ -73,7 +80,7 @@ class OutputCollector:
             # Hard links: one file may belong to several outputs.
             path.hardlink_to(event.file)
             filename = PurePosixPath(event.name).name
-            self._files.append(_File(name or filename, kind, path, event.size, filename))
+            self._files.append(_File(name or filename, kind, path, event.size, filename, self._has_code))
 
     def _check_count(self) -> None:
         if len(self._files) + len(self._values) >= MAX_OUTPUTS:
@@ -90,12 +97,22 @@ class OutputCollector:
 
         Raises RunFault: an output is not of its type, or what was printed is too much to be an output.
         """
-        values = [*self._values, *await asyncio.to_thread(self._read_values, log_truncated)]
+        read = await asyncio.to_thread(self._read_values, log_truncated)
+        values = [*self._values, *self._joined(), *read]
         inline = [await _of_value(blobs, name, kind, value) for name, kind, value in values]
-        kept = (file for file in self._files if file.type in _AS_FILES)
+        kept = [file for file in self._files if file.type in _AS_FILES]
         stored = await asyncio.gather(*(_of_file(blobs, file) for file in kept))
         order = {item["name"]: index for index, item in enumerate(self._declared)}
         return sorted([*inline, *stored], key=lambda output: order.get(output.name, len(order)))
+
+    def _joined(self) -> Iterable[tuple[str, str, Any]]:
+        """Yield the outputs that came in pieces: text is joined, the rest are lists."""
+        for name, pieces in self._pieces.items():
+            kind = self._types.get(name, "json")
+            if kind == "text":
+                yield name, kind, "".join(str(piece) for piece in pieces)
+            else:
+                yield name, kind if kind == "json" else "json", pieces
 
     def _read_values(self, log_truncated: bool) -> Iterable[tuple[str, str, Any]]:
         found = []
@@ -155,7 +172,7 @@ async def _of_value(blobs: BlobStore, name: str, kind: str, value: Any) -> Outpu
 async def _of_file(blobs: BlobStore, file: _File) -> Output:
     with file.path.open("rb") as opened:
         media_type = sniff(opened.read(HEAD_BYTES), file.filename)
-    is_image = file.type == "image" and media_type.startswith("image/")
+    is_image = media_type.startswith("image/") and (file.type == "image" or file.is_result)
     return Output(
         name=file.name,
         # What is no picture is offered as a file, never shown as one.

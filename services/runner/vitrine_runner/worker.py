@@ -54,7 +54,7 @@ class Worker:
     @property
     def free_places(self) -> int:
         """How many more runs fit in."""
-        return self.bundle.spec.scaling.concurrency - self.users
+        return self.bundle.spec.scaling.places - self.users
 
     @property
     def sandbox(self) -> Sandbox:

@@ -15,13 +15,18 @@ from vitrine_common.ids import new_id
 from vitrine_common.messages import WarmEnvironment, WarmVersion
 from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
+from vitrine_common.spec import ModelKind
 from vitrine_common.states import Reason
 from vitrine_common.telemetry import span
 from vitrine_engine import (
+    Batching,
     Engine,
     Limits,
     LoadError,
+    MlflowModel,
+    Model,
     OnnxModel,
+    PredictorModel,
     Sandbox,
     SandboxGoneError,
     SandboxSpec,
@@ -340,7 +345,7 @@ class WorkerPool:
             binds=self._settings.binds,
             env=grant.environment if grant else {},
             gpu=limits.gpu > 0,
-            max_runs=bundle.spec.scaling.concurrency,
+            max_runs=bundle.spec.scaling.places,
         )
 
     def _begin_stop(self, worker: Worker) -> None:
@@ -366,17 +371,25 @@ class WorkerPool:
                 log.info("worker stopped", extra={"worker": started.id})
 
 
-def model_of(bundle: Bundle) -> OnnxModel | ScriptModel:
+def model_of(bundle: Bundle) -> Model:
     """Return what a sandbox is told to load."""
-    if not bundle.is_onnx:
-        return ScriptModel()
     form = bundle.form
-    return OnnxModel(path=form["onnx"], inputs=form["inputs"], outputs=form["outputs"])
+    interface = {"inputs": form["inputs"], "outputs": form["outputs"]}
+    match bundle.spec.kind():
+        case ModelKind.ONNX:
+            return OnnxModel(path=form["onnx"], **interface)
+        case ModelKind.MLFLOW:
+            return MlflowModel(path=form["mlflow"], **interface)
+        case ModelKind.PREDICTOR:
+            batching = bundle.spec.scaling.batching
+            sizes = Batching(size=batching.max_size, wait_seconds=batching.max_wait) if batching else None
+            return PredictorModel(target=form["predictor"], batching=sizes, **interface)
+    return ScriptModel()
 
 
 def _load_fault(error: BaseException) -> BaseException:
     if isinstance(error, LoadError):
-        return RunFault(Reason(error.reason.value), f"The model cannot be loaded: {error}")
+        return RunFault(Reason(error.reason.value), f"The model cannot be loaded: {error}", error.log)
     if isinstance(error, SandboxGoneError):
         return RunFault(Reason.PLATFORM_ERROR, f"The sandbox ended while it loaded the model: {error}")
     return error

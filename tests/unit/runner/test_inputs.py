@@ -63,7 +63,7 @@ async def test_values_and_files_of_an_onnx_model(read: Any, blobs: BlobsDouble) 
     assert request.argv == ()
     assert request.values == {"factor": 2}
     assert [(file.name, file.source, file.destination) for file in request.files] == [
-        ("picture", b"png", None)
+        ("picture", b"png", "picture.png")
     ]
 
 

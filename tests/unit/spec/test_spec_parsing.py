@@ -95,7 +95,7 @@ def test_problems_name_line_and_field_and_what_to_write() -> None:
     assert "`2Gi`" in found[3].message
 
 
-@pytest.mark.parametrize("key", ["predictor", "search", "pipeline"])
+@pytest.mark.parametrize("key", ["search", "pipeline"])
 def test_keys_of_later_versions_are_refused_by_name(key: str) -> None:
     message = only_problem(f"name: m\nonnx: m.onnx\n{key}: x")
     assert f"line 3: {key}" in message

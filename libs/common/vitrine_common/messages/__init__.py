@@ -24,6 +24,7 @@ from vitrine_common.messages.run import (
     RunProgress,
     RunStart,
     RunWaiting,
+    StreamedText,
 )
 from vitrine_common.messages.runner import GpuState, RunnerBeat, WarmEnvironment, WarmVersion
 from vitrine_common.messages.trial import (
@@ -73,6 +74,7 @@ __all__ = [
     "RunWaiting",
     "RunnerBeat",
     "Signature",
+    "StreamedText",
     "TrainCancel",
     "TrainCancelling",
     "TrainStart",

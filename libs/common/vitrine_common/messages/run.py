@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import BaseModel
+
 from vitrine_common.messages.envelope import Command, Event, Progress
 from vitrine_common.states import Reason, RunState
 
@@ -71,6 +73,15 @@ class RunFinished(Event):
         return f"run.{self.state.value}"
 
 
+class StreamedText(BaseModel):
+    """Text that an output gained: a piece of text, or lines of JSON of an output that is a list."""
+
+    name: str
+    start: int
+    """How many characters of this output were told before."""
+    text: str
+
+
 class RunProgress(Progress):
     """What a run does right now: its state, a fraction, a line it printed, an output it streamed."""
 
@@ -81,6 +92,7 @@ class RunProgress(Progress):
     fraction: float | None = None
     message: str = ""
     log: str = ""
+    outputs: list[StreamedText] = []
 
     def subject(self) -> str:
         """Return the subject of this one run."""

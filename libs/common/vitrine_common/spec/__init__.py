@@ -4,6 +4,7 @@ from vitrine_common.spec.base import ModelKind
 from vitrine_common.spec.claims import Claim, DatasetReference, Extension, Metric, Tolerance
 from vitrine_common.spec.errors import SpecError, SpecProblem
 from vitrine_common.spec.inputs import (
+    BooleanInput,
     ChoiceInput,
     FileInput,
     ImageInput,
@@ -12,18 +13,20 @@ from vitrine_common.spec.inputs import (
     NumberInput,
     TextInput,
 )
-from vitrine_common.spec.invocation import Invocation, PlacedFile, invocation, parse_output
+from vitrine_common.spec.invocation import Invocation, PlacedFile, file_suffix, invocation, parse_output
 from vitrine_common.spec.model import Spec
 from vitrine_common.spec.outputs import STDOUT, Output, OutputType
 from vitrine_common.spec.parsing import load_spec
 from vitrine_common.spec.requests import DEFAULT_LIMITS, EnvironmentRequest, Limits
-from vitrine_common.spec.sections import Package, Resources, Scaling, ScriptModel, Train
+from vitrine_common.spec.sections import Batching, Package, Resources, Scaling, ScriptModel, Train
 from vitrine_common.spec.tensors import InputTensor, OutputTensor
 from vitrine_common.spec.values import FileValue, coerce_inputs
 
 __all__ = [
     "DEFAULT_LIMITS",
     "STDOUT",
+    "Batching",
+    "BooleanInput",
     "ChoiceInput",
     "Claim",
     "DatasetReference",
@@ -55,6 +58,7 @@ __all__ = [
     "Tolerance",
     "Train",
     "coerce_inputs",
+    "file_suffix",
     "invocation",
     "load_spec",
     "parse_output",

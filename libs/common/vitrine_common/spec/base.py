@@ -22,3 +22,10 @@ class ModelKind(StrEnum):
 
     SCRIPT = "script"
     ONNX = "onnx"
+    PREDICTOR = "predictor"
+    MLFLOW = "mlflow"
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the author's own code is called, whose results say by themselves what they are."""
+        return self in {ModelKind.PREDICTOR, ModelKind.MLFLOW}

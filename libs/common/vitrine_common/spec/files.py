@@ -18,6 +18,8 @@ def named_files(spec: Spec) -> dict[str, str]:
     """
     named = {
         "onnx": spec.onnx,
+        "predictor": spec.predictor_file(),
+        "mlflow": spec.mlflow_file(),
         "package.requirements_file": spec.package.requirements_file,
         "train.requirements_file": spec.train.requirements_file if spec.train else None,
         "model_card": spec.model_card_file(),

@@ -22,12 +22,14 @@ def harness_form(spec: Spec, directories: frozenset[str]) -> dict[str, Any]:
     """Return the harness form, a JSON object with these fields.
 
     - ``format``: 1.
-    - ``kind``: ``script`` or ``onnx``.
+    - ``kind``: ``script``, ``onnx``, ``predictor`` or ``mlflow``.
     - ``workdir``: directory of the bundle in which the command runs; ``.`` is the bundle.
     - ``argv``: the command, split (script models; else empty).
     - ``onnx``: path of the ONNX file (ONNX models; else null).
+    - ``predictor``: ``path.py:Name`` (predictors; else null).
+    - ``mlflow``: directory of an MLflow model (else null).
     - ``inputs``: list of
-      ``name``, ``type`` (text number choice image file json), ``required`` (bool),
+      ``name``, ``type`` (text number boolean choice image file json), ``required`` (bool),
       ``default`` (a value, or null),
       ``env`` (variable that carries the value; of a file, its path relative to the working directory),
       ``flag`` (text such as ``--prompt`` that is put before the value in argv, or null for none),
@@ -38,7 +40,7 @@ def harness_form(spec: Spec, directories: frozenset[str]) -> dict[str, Any]:
       same position, ``*`` is a JSON mapping of tensor name → nested list).
     - ``outputs``: list of
       ``name``, ``type`` (text number image label labels json file), ``required`` (bool),
-      ``source`` (``stdout``, ``files`` or ``tensor``),
+      ``source`` (``stdout``, ``files``, ``tensor`` or ``result``: what the predictor returns),
       ``pattern`` (of source ``files``: what `pathlib.Path.glob` takes, relative to the working directory;
       every matching file that the run wrote or changed belongs to the output, in the order of their names),
       ``tensor`` (null, or the fields of `OutputTensor`, all present; ``name`` null is the model's first
@@ -53,6 +55,8 @@ def harness_form(spec: Spec, directories: frozenset[str]) -> dict[str, Any]:
         "workdir": working_directory(spec, directories),
         "argv": command_line(spec),
         "onnx": spec.onnx,
+        "predictor": spec.predictor,
+        "mlflow": spec.mlflow,
         "inputs": [_input(spec, item) for item in effective_inputs(spec)],
         "outputs": [_output(spec, item) for item in effective_outputs(spec)],
     }
@@ -89,7 +93,7 @@ def _default_tensor(spec: Spec) -> dict[str, Any] | None:
 
 
 def _flag(spec: Spec, item: Input) -> str | None:
-    if spec.kind() is ModelKind.ONNX or item.flag is False:
+    if spec.kind() is not ModelKind.SCRIPT or item.flag is False:
         return None
     if isinstance(item.flag, str):
         return item.flag
@@ -100,7 +104,7 @@ def _flag(spec: Spec, item: Input) -> str | None:
 
 def _destination(spec: Spec, item: Input) -> str | None:
     """Return where a value is put: its own destination, else the first file at `download_destination`."""
-    if spec.kind() is ModelKind.ONNX:
+    if spec.kind() is not ModelKind.SCRIPT:
         return None
     if item.destination is not None:
         return item.destination
@@ -117,6 +121,8 @@ def _output(spec: Spec, item: Output) -> dict[str, Any]:
     base = {"name": item.name, "type": item.type, "required": item.required, "pattern": None, "tensor": None}
     if spec.kind() is ModelKind.ONNX:
         return base | {"source": "tensor", "tensor": (item.tensor or OutputTensor()).model_dump(mode="json")}
+    if spec.kind().has_code:
+        return base | {"source": "result"}
     if item.path is None or item.path == STDOUT:
         return base | {"source": "stdout"}
     return base | {"source": "files", "pattern": output_pattern(item.path, _suffix(spec, item))}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from vitrine_common.paths import FilePath
 from vitrine_common.spec.base import Section
@@ -123,6 +123,17 @@ class NumberInput(InputBase):
         return None
 
 
+class BooleanInput(InputBase):
+    """Yes or no."""
+
+    type: Literal["boolean"] = "boolean"
+    """`boolean`."""
+    default: StrictBool | None = None
+    """Value when none is given."""
+    examples: list[StrictBool] = Field(default_factory=list, max_length=2)
+    """Values to click."""
+
+
 class ChoiceInput(InputBase):
     """One of several given values."""
 
@@ -187,7 +198,7 @@ class JsonInput(InputBase):
 
 
 Input = Annotated[
-    TextInput | NumberInput | ChoiceInput | ImageInput | FileInput | JsonInput,
+    TextInput | NumberInput | BooleanInput | ChoiceInput | ImageInput | FileInput | JsonInput,
     Field(discriminator="type"),
 ]
 """One typed input; `type` says which."""

@@ -29,6 +29,8 @@ def effective_inputs(spec: Spec) -> list[Input]:
     if spec.kind() is ModelKind.ONNX:
         tensor = InputTensor(name=ALL_TENSORS)
         return [JsonInput(name="tensors", description="Tensor name → nested list.", tensor=tensor)]
+    if spec.kind().has_code:
+        return []
     entry = spec.model.input if spec.model else None
     if entry is None or entry.type == "flag" or entry.download_destination is None:
         return []
@@ -46,6 +48,8 @@ def effective_outputs(spec: Spec) -> list[Output]:
         return list(spec.outputs)
     if spec.kind() is ModelKind.ONNX:
         return [Output(name="tensors", type="json", tensor=OutputTensor(name=ALL_TENSORS))]
+    if spec.kind().has_code:
+        return []
     entry = spec.model.output if spec.model else None
     if entry is None:
         return [Output(name="output", type="text", path=STDOUT)]
@@ -72,12 +76,27 @@ def output_suffix(declared: str | None) -> str | None:
 
 def interface_fault(spec: Spec) -> str | None:
     """Say why the inputs and outputs do not fit the kind of the model, or return None."""
-    onnx = spec.kind() is ModelKind.ONNX
-    input_fault = _onnx_input_fault if onnx else _script_input_fault
-    output_fault = _onnx_output_fault if onnx else _script_output_fault
+    input_fault, output_fault = {
+        ModelKind.ONNX: (_onnx_input_fault, _onnx_output_fault),
+        ModelKind.SCRIPT: (_script_input_fault, _script_output_fault),
+    }.get(spec.kind(), (_code_input_fault, _code_output_fault))
     faults = [(f"input `{item.name}`", input_fault(item)) for item in spec.inputs or []]
     faults += [(f"output `{item.name}`", output_fault(item)) for item in spec.outputs or []]
     return next((f"{who} {fault}" for who, fault in faults if fault), None)
+
+
+def _code_input_fault(item: Input) -> str | None:
+    for key in ("flag", "destination", "tensor"):
+        if getattr(item, key) is not None:
+            return f"has a `{key}`, but predictors are given their values as arguments; remove it"
+    return None
+
+
+def _code_output_fault(item: Output) -> str | None:
+    for key in ("path", "tensor"):
+        if getattr(item, key) is not None:
+            return f"has a `{key}`, but predictors return their outputs; remove it"
+    return None
 
 
 def _onnx_input_fault(item: Input) -> str | None:

@@ -1,8 +1,8 @@
 """The model of `vitrine.yaml`, and what follows from it.
 
 The schema of the file published in the field's literature (`model`, `package`, `language` …) is taken as
-it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `resources`, `scaling`, `train`, `claims`,
-`model_card`) extend it.
+it stands; Vitrine's own keys (`inputs`, `outputs`, `onnx`, `predictor`, `mlflow`, `resources`, `scaling`,
+`train`, `claims`, `model_card`) extend it.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from vitrine_common.paths import FilePath
+from vitrine_common.paths import DirectoryPath, FilePath
 from vitrine_common.spec.base import ModelKind, Section
 from vitrine_common.spec.claims import Claim, Claims
 from vitrine_common.spec.files import named_files
@@ -19,14 +19,14 @@ from vitrine_common.spec.inputs import Input
 from vitrine_common.spec.interface import effective_inputs, effective_outputs, interface_fault
 from vitrine_common.spec.outputs import Output
 from vitrine_common.spec.requests import DEFAULT_LIMITS, EnvironmentRequest, Limits
-from vitrine_common.spec.sections import Package, Resources, Scaling, ScriptModel, Train
+from vitrine_common.spec.sections import Package, Predictor, Resources, Scaling, ScriptModel, Train
 
 LANGUAGE = "python-3.11"
 MODEL_NAME = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 
 
 class Spec(Section):
-    """A `vitrine.yaml`. It says what runs: `model` with a command, or `onnx`."""
+    """A `vitrine.yaml`. It says what runs: `model` with a command, `predictor`, `onnx` or `mlflow`."""
 
     name: str = Field(pattern=MODEL_NAME)
     """Name of the model: lower-case letters, digits, dots, dashes and underscores."""
@@ -42,6 +42,10 @@ class Spec(Section):
     """A model that is run by a command."""
     onnx: FilePath | None = None
     """A model that is an ONNX file and needs no code."""
+    predictor: Predictor | None = None
+    """A class with `setup` and `predict`, or a function: `predict.py:Predictor`."""
+    mlflow: DirectoryPath | None = None
+    """A model that is a directory saved by MLflow, with its `MLmodel` and requirements."""
     package: Package = Field(default_factory=Package)
     """The packages that the model needs."""
     inputs: list[Input] | None = Field(default=None, max_length=100)
@@ -87,12 +91,16 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _runs(self) -> Self:
-        if self.onnx is not None and self.model is not None:
-            raise ValueError("has both `model` and `onnx`; keep the one that is to be run")
-        if self.onnx is None and (self.model is None or not self.model.command + self.model.exec_cmd):
+        kinds = [key for key in ("model", "onnx", "predictor", "mlflow") if getattr(self, key) is not None]
+        if len(kinds) > 1:
+            raise ValueError(f"has both `{kinds[0]}` and `{kinds[1]}`; keep the one that is to be run")
+        if kinds in ([], ["model"]) and (self.model is None or not self.model.command + self.model.exec_cmd):
             raise ValueError(
-                "does not say what runs; write `model: {command: python predict.py}` or `onnx: model.onnx`"
+                "does not say what runs; write `model: {command: python predict.py}`, "
+                "`predictor: predict.py:Predictor` or `onnx: model.onnx`"
             )
+        if self.scaling.batching is not None and self.predictor is None:
+            raise ValueError("has `scaling.batching`, which only predictors can do; remove it")
         fault = interface_fault(self)
         if fault:
             raise ValueError(fault)
@@ -100,7 +108,20 @@ class Spec(Section):
 
     def kind(self) -> ModelKind:
         """Return how this model is run."""
-        return ModelKind.ONNX if self.onnx is not None else ModelKind.SCRIPT
+        for kind in (ModelKind.ONNX, ModelKind.PREDICTOR, ModelKind.MLFLOW):
+            if getattr(self, kind.value) is not None:
+                return kind
+        return ModelKind.SCRIPT
+
+    def predictor_file(self) -> str | None:
+        """Return the bundle's file that holds the predictor."""
+        return self.predictor.rpartition(":")[0] if self.predictor else None
+
+    def mlflow_file(self) -> str | None:
+        """Return the bundle's file that describes the MLflow model."""
+        if self.mlflow is None:
+            return None
+        return "MLmodel" if self.mlflow == "." else f"{self.mlflow}/MLmodel"
 
     def effective_inputs(self) -> list[Input]:
         """Return the declared inputs, or those that follow from `model.input` or from the ONNX file."""

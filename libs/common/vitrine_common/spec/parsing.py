@@ -15,7 +15,6 @@ from vitrine_common.spec.model import Spec
 
 MAX_PROBLEMS = 30
 LATER_KEYS = {
-    "predictor": "predictor classes",
     "search": "hyperparameter search",
     "pipeline": "pipelines",
 }

@@ -110,6 +110,7 @@ _TITLES: Final = {
     "InputBase": "Every input",
     "TextInput": "Input of type text",
     "NumberInput": "Input of type number",
+    "BooleanInput": "Input of type boolean",
     "ChoiceInput": "Input of type choice",
     "ImageInput": "Input of type image",
     "FileInput": "Input of type file",

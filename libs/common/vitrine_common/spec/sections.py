@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from vitrine_common.debian import PackageListError, check_package
-from vitrine_common.paths import DirectoryPath, FilePath, PathPattern
+from vitrine_common.paths import DirectoryPath, FilePath, PathPattern, normalise_path
 from vitrine_common.spec.base import Section
 from vitrine_common.spec.quantities import Duration, Size
 
@@ -49,6 +49,16 @@ def _checked_package(text: str) -> str:
 
 
 SystemPackage = Annotated[str, Field(max_length=200), AfterValidator(_checked_package)]
+
+
+def _checked_predictor(text: str) -> str:
+    path, colon, name = text.rpartition(":")
+    if not colon or not name.isidentifier() or not path.endswith(".py"):
+        raise ValueError(f"`{text[:80]}` names no class or function; write `predict.py:Predictor`")
+    return f"{normalise_path(path)}:{name}"
+
+
+Predictor = Annotated[str, Field(max_length=1024), AfterValidator(_checked_predictor)]
 
 
 class ScriptInput(Section):
@@ -143,6 +153,15 @@ class Resources(Section):
     """Runs have no network; only `false` is taken."""
 
 
+class Batching(Section):
+    """Runs that come close together are done by one call of `predict`, which takes and returns lists."""
+
+    max_size: int = Field(ge=2, le=1000)
+    """Most runs of one call."""
+    max_wait: Duration = 0.01
+    """How long the first run of a batch waits for others, such as `20ms`."""
+
+
 class Scaling(Section):
     """How many workers are kept for a version."""
 
@@ -154,6 +173,13 @@ class Scaling(Section):
     """Time without work after which a worker is stopped, such as `5m`."""
     concurrency: int = Field(default=1, ge=1, le=1000)
     """Runs that one worker takes at one time."""
+    batching: Batching | None = None
+    """Doing several runs by one call (predictors)."""
+
+    @property
+    def places(self) -> int:
+        """Runs that one worker takes at one time, so that batches can fill."""
+        return max(self.concurrency, self.batching.max_size if self.batching else 1)
 
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:

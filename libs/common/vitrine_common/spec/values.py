@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vitrine_common.digests import Digest
 from vitrine_common.errors import Problem
 from vitrine_common.spec.inputs import (
+    BooleanInput,
     ChoiceInput,
     FileInput,
     ImageInput,
@@ -24,6 +25,8 @@ from vitrine_common.spec.model import Spec
 
 MAX_JSON_DEPTH = 64
 MAX_NUMBER_TEXT = 100
+_YES = frozenset({"true", "yes", "on", "1"})
+_NO = frozenset({"false", "no", "off", "0"})
 
 
 class FileValue(BaseModel):
@@ -83,6 +86,8 @@ def _wanted(item: Input) -> str:
     match item:
         case NumberInput():
             return "a whole number" if item.integer else "a number"
+        case BooleanInput():
+            return "true or false"
         case ChoiceInput():
             return "one of " + ", ".join(str(choice) for choice in item.choices[:10])
         case TextInput():
@@ -98,6 +103,8 @@ def _coerce(item: Input, given: Any) -> Any:
             return _text(item, given)
         case NumberInput():
             return _number(item, given)
+        case BooleanInput():
+            return _boolean(given)
         case ChoiceInput():
             return _choice(item, given)
         case JsonInput():
@@ -143,6 +150,15 @@ def _parse_number(given: Any) -> int | float | None:
             continue
         return value if math.isfinite(value) else None
     return None
+
+
+def _boolean(given: Any) -> bool:
+    if isinstance(given, bool):
+        return given
+    word = given.strip().lower() if isinstance(given, str) else ""
+    if word in _YES | _NO:
+        return word in _YES
+    raise _Unusable(f"must be true or false, not `{_shorten(given)}`")
 
 
 def _choice(item: ChoiceInput, given: Any) -> Any:

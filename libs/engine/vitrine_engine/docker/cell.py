@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vitrine_engine import checks
+from vitrine_engine.checks import ViolationError
 from vitrine_engine.docker.container import SOCKET_NAME, Recipe, Share, host_files
 from vitrine_engine.docker.daemon import Daemon, DaemonError
 from vitrine_engine.docker.figures import Figures, local_group, local_process
@@ -51,6 +53,7 @@ class Cell:
         self.is_broken = False
         """Whether the harness cannot be trusted any more."""
         self.container: str | None = None
+        self.death: int | None = None
         self._daemon = daemon
         self._recipe = recipe
         self._limits = limits
@@ -259,11 +262,13 @@ class Cell:
     async def _read_control(self) -> None:
         """Note ended runs until the harness hangs up."""
         assert self._control is not None
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError, ViolationError):
             while data := await self._loop.sock_recv(self._control, CONTROL_BYTES):
                 message = json.loads(data)
                 if message["is"] == "ended" and message["id"] in self._ended:
                     self._ended[message["id"]].set()
+                elif message["is"] == "died":
+                    self.death = checks.whole(message["code"], most=255)
         self._finish()
 
     def _finish(self) -> None:

@@ -73,7 +73,7 @@ class Layout:
         package = self.harness / "vitrine_harness"
         ignored = shutil.ignore_patterns("__pycache__", "shims")
         shutil.copytree(source, package, ignore=ignored)
-        for file in package.glob("*.py"):
+        for file in package.rglob("*.py"):
             py_compile.compile(
                 str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
             )

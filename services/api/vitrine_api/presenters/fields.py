@@ -13,6 +13,7 @@ from vitrine_api.run_inputs import SentExample
 from vitrine_common.bundle import Manifest
 from vitrine_common.errors import Problem
 from vitrine_common.spec import (
+    BooleanInput,
     ChoiceInput,
     FileInput,
     ImageInput,
@@ -93,7 +94,7 @@ def _chosen(item: ImageInput | FileInput, sent: Any) -> int | None:
 
 
 def _value_field(
-    item: TextInput | NumberInput | ChoiceInput | JsonInput, common: dict[str, Any]
+    item: TextInput | NumberInput | BooleanInput | ChoiceInput | JsonInput, common: dict[str, Any]
 ) -> views.AnyField:
     match item:
         case TextInput():
@@ -104,6 +105,8 @@ def _value_field(
             return views.NumberField(
                 **common, min=item.min, max=item.max, step=item.step, integer=item.integer
             )
+        case BooleanInput():
+            return views.ChoiceField(**common, choices=("true", "false"))
         case ChoiceInput():
             return views.ChoiceField(**common, choices=tuple(as_text(choice) for choice in item.choices))
     return views.JsonField(**common, max_bytes=item.max_bytes)
