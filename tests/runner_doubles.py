@@ -10,6 +10,7 @@ from vitrine_common.blobs import BlobNotFound
 from vitrine_common.digests import sha256_bytes
 from vitrine_engine import (
     Answer,
+    EngineFigures,
     Finished,
     Isolation,
     Loaded,
@@ -130,6 +131,9 @@ class EngineDouble:
 
     async def warm(self, spec: SandboxSpec) -> None:
         await asyncio.sleep(0)
+
+    def figures(self) -> EngineFigures:
+        return EngineFigures()
 
     async def aclose(self) -> None:
         for sandbox in self.living:

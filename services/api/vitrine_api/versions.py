@@ -181,7 +181,12 @@ class Versions:
         """Make every version that waits for the build ready. Idempotent."""
         await self._settle(build_id)
         for version in await self._bundles.waiting_for(build_id):
-            ready = VersionReady(version_id=version.id, version_digest=version.digest)
+            ready = VersionReady(
+                version_id=version.id,
+                version_digest=version.digest,
+                environment_digest=environment_digest,
+                owner_id=version.owner_id,
+            )
             changes = {"environment_digest": environment_digest, "build_problem": None}
             await self._bundles.advance(version, VersionState.READY, changes, [ready])
 

@@ -34,6 +34,7 @@ from vitrine_runner.handlers import make_routers
 from vitrine_runner.placement import Placement
 from vitrine_runner.repository import Checks, Runs
 from vitrine_runner.settings import RunnerSettings, cpu_count
+from vitrine_runner.warming import Warming
 from vitrine_runner.workers import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,9 @@ async def use(
         platform.background(cancellation.expire_forever(), "expiry")
         await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))
         await parts.enter_async_context(_calling(platform, settings, pool))
+        warming = Warming(engine, shelf, pool, settings)
+        context.set_global("warming", warming)
+        platform.background(warming.keep_forever(), "environments ready ahead")
         yield
 
 

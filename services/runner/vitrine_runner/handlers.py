@@ -25,15 +25,19 @@ from vitrine_common.messages import (
     RunStart,
     RunWaiting,
     VersionDeleted,
+    VersionReady,
+    WarmEnvironment,
 )
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
+from vitrine_runner.warming import Warming
 
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
 TheFleet = Annotated[Fleet, Context("fleet")]
+TheWarming = Annotated[Warming, Context("warming")]
 TheEraser = Annotated[Eraser, Context("eraser")]
 TheClaims = Annotated[ClaimWorker, Context("claims")]
 TheClaimCancellation = Annotated[ClaimCancellation, Context("claim_cancellation")]
@@ -48,6 +52,7 @@ def make_routers(*, gpu: bool) -> list[NatsRouter]:
     on(router, "runner", "run.cancel", concurrency=8)(run_cancel)
     on(router, "runner", "claim.cancel", concurrency=8)(claim_cancel)
     on(router, "runner", "link.revoked")(link_revoked)
+    on(router, "runner", "version.ready")(version_ready)
     on(router, "runner", "version.deleted")(version_deleted)
     on(router, "runner", "link.deleted")(link_deleted)
     on_live(router, "files.forgotten")(files_forgotten)
@@ -90,6 +95,14 @@ async def link_revoked(
     """Cancel what was asked for by a link that is no longer valid."""
     await cancellation.cancel_link(envelope.payload.link_id)
     await claim_cancellation.cancel_link(envelope.payload.link_id)
+
+
+async def version_ready(envelope: Envelope[VersionReady], warming: TheWarming) -> None:
+    """Have the version's environment ready: whoever pushes a model soon runs it."""
+    ready = envelope.payload
+    if ready.environment_digest is not None and ready.owner_id is not None:
+        place = WarmEnvironment(environment_digest=ready.environment_digest, owner_id=ready.owner_id)
+        await warming.warm(place)
 
 
 async def version_deleted(envelope: Envelope[VersionDeleted], eraser: TheEraser) -> None:

@@ -107,7 +107,7 @@ class WorkerPool:
             for need in needs
         )
 
-    def warm_environments(self) -> tuple[WarmEnvironment, ...]:
+    def environments_in_use(self) -> tuple[WarmEnvironment, ...]:
         """Return the environments that live in a worker here."""
         needs = [worker.need for worker in self._workers]
         found = [
@@ -116,13 +116,20 @@ class WorkerPool:
         ]
         return tuple(dict.fromkeys(found))
 
+    def warm_environments(self) -> tuple[WarmEnvironment, ...]:
+        """Return the environments in which a worker starts quickly here: one lives, or a zygote does."""
+        ready = [
+            WarmEnvironment(environment_digest=f"sha256:{one.environment.name}", owner_id=one.owner)
+            for one in self._engine.figures().zygotes
+        ]
+        return tuple(dict.fromkeys((*self.environments_in_use(), *ready)))
+
     def warmth(self, need: Need) -> Literal[0, 1, 2]:
-        """Return 2 where a ready worker has a place, 1 where the environment lives, else 0."""
+        """Return 2 where a ready worker has a place, 1 where the environment is warm, else 0."""
         if any(worker.is_ready and worker.has_place for worker in self._of(need)):
             return 2
-        place = (need.environment_digest, need.owner_id)
-        lives = ((worker.need.environment_digest, worker.need.owner_id) for worker in self._workers)
-        return 1 if place in lives else 0
+        place = WarmEnvironment(environment_digest=need.environment_digest, owner_id=need.owner_id)
+        return 1 if place in self.warm_environments() else 0
 
     def is_full(self, need: Need) -> bool:
         """Whether a version has as many workers as its `scaling.max` allows, and all of them are full."""
