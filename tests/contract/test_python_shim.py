@@ -48,6 +48,9 @@ class Child:
     def kill(self, number):
         os.kill(self.pid, number)
 
+    def close(self):
+        pass
+
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 with selectors.DefaultSelector() as selector:
     service = python_service.PythonService({path!r}, selector, Child, {programs!r})

@@ -23,7 +23,6 @@ from vitrine_engine.protocol import (
     CallError,
     Engine,
     EngineError,
-    EngineFigures,
     InputFile,
     Isolation,
     Limits,
@@ -43,7 +42,6 @@ from vitrine_engine.protocol import (
     StartError,
     TensorSignature,
     Usage,
-    ZygoteFigures,
     ZygotePolicy,
 )
 
@@ -56,7 +54,6 @@ __all__ = [
     "CheckpointFile",
     "Engine",
     "EngineError",
-    "EngineFigures",
     "EngineName",
     "Finished",
     "InputFile",
@@ -89,7 +86,6 @@ __all__ = [
     "TensorSignature",
     "Timings",
     "Usage",
-    "ZygoteFigures",
     "ZygotePolicy",
     "open_engine",
 ]

@@ -21,6 +21,7 @@ class Fork:
     def __init__(self, streams: dict[str, int]) -> None:
         self._streams = streams
         self._pid = 0
+        self._report = b""
 
     @property
     def status(self) -> int:
@@ -49,10 +50,13 @@ class Fork:
 
     def report(self) -> bytes:
         """Return what it said about the modules that it imported, once it has ended."""
-        return self._said(REPORT_BYTES)[0 if self._pid else 4 :]
+        if "report" in self._streams:
+            self._report = self._said(REPORT_BYTES)[0 if self._pid else 4 :]
+        return self._report
 
     def close(self) -> None:
-        """Forget about it, all but its status."""
+        """Let go of it, all but its status and its report."""
+        self.report()
         for name in ("call", "report", "stdout", "stderr"):
             if name in self._streams:
                 os.close(self._streams.pop(name))

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         def kill(self, number: int) -> None:
             """Send it a signal; nothing where it has ended."""
 
+        def close(self) -> None:
+            """Let go of it, all but its status."""
+
     Begin = Callable[[command_line.PythonCall, str, dict[str, str], tuple[int, int, int]], Child | None]
 
 
@@ -166,6 +169,7 @@ class _Connection:
     def _let_go(self, child: Child) -> None:
         self._selector.unregister(child.status)
         os.close(child.status)
+        child.close()
         self._child = None
 
     def _answer(self, text: bytes) -> None:

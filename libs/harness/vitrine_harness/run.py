@@ -8,6 +8,7 @@ frames, and `file_end`, whose `whole` says whether it stayed unchanged while it 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -118,6 +119,8 @@ class Run:
         self.root = WORK
         self._seen: dict[str, tuple[int, ...]] = {}
         self._sent: dict[str, tuple[int, ...]] = {}
+        self._called: list[Fork] = []
+        """What the program called as `python`."""
 
     def serve(self) -> None:
         """Do the run and report its end."""
@@ -148,8 +151,7 @@ class Run:
             ending = program.execute(begin, self._serve_python if calls_python else None)
         except CannotExecute as error:
             raise Refused("user_error", str(error)) from None
-        if fork is not None:
-            self._tell_imports(fork.report())
+        self._tell_imports([one.report() for one in (fork, *self._called) if one is not None])
         full = self.workspace.is_full()
         self.channel.send({"is": "exited", "code": ending.code})
         if ending.reason != "cancelled":
@@ -183,6 +185,7 @@ class Run:
             found = forked.ask(self.gate, dict(zip(("stdin", "stdout", "stderr"), streams, strict=True)))
             if found is not None:
                 found.begin(self._call(call.argv, directory, env))
+                self._called.append(found)
             return found
 
         return PythonService(PYTHON_SOCKET, selector, fork)
@@ -197,13 +200,13 @@ class Run:
             "processes": self.setup["processes"],
         }
 
-    def _tell_imports(self, report: bytes) -> None:
-        try:
-            names = json.loads(report or b"[]")
-        except ValueError:
-            return
+    def _tell_imports(self, reports: list[bytes]) -> None:
+        names: dict[str, None] = {}
+        for report in reports:
+            with contextlib.suppress(ValueError, TypeError, RecursionError):
+                names |= dict.fromkeys(json.loads(report or b"[]"))
         if names:
-            self.channel.send({"is": "imported", "modules": names[:MOST_MODULES]})
+            self.channel.send({"is": "imported", "modules": list(names)[:MOST_MODULES]})
 
     # inputs
 
