@@ -12,11 +12,11 @@ from vitrine_api import blindness
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.models import Models
 from vitrine_api.scrubbing import telling
+from vitrine_api.specs import spec_of
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import Manifest
 from vitrine_common.documents import ShareLink, User, Version
 from vitrine_common.settings import PlatformSettings
-from vitrine_common.spec import Spec
 
 _CACHED = 64
 _COMMON = frozenset({"", "localhost", "127.0.0.1", "::1", "vitrine", "api", "nats", "mongo", "minio", "s3"})
@@ -93,7 +93,7 @@ class BlindTexts:
 
     async def _readable(self, version: Version, manifest: Manifest) -> Iterable[tuple[str, str]]:
         """Return what a holder may read or be answered with, and where it stands."""
-        spec = Spec.model_validate(version.spec)
+        spec = spec_of(version)
         found = [("the description", spec.description or "")]
         path = spec.model_card_file()
         card = await self._text(manifest, path) if path else spec.model_card or ""

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrine_api.scrubbing import Scrubber, keyed_words
+from vitrine_api.specs import spec_of
 from vitrine_common.documents import ShareLink, Venue, Version
 from vitrine_common.receipts.commitments import Domain, commit, key_of
-from vitrine_common.spec import Spec
 
 EXAMPLE = "example-"
 
@@ -116,7 +116,7 @@ def with_example_paths(link: ShareLink, version: Version, raw: Mapping[str, Any]
         return raw
     paths = {
         item.name: {example_name(index, path): path for index, path in enumerate(item.examples)}
-        for item in Spec.model_validate(version.spec).effective_inputs()
+        for item in spec_of(version).effective_inputs()
         if item.is_file
     }
     return {name: _with_path(value, paths.get(name, {})) for name, value in raw.items()}
@@ -187,7 +187,7 @@ def identities_of(user_name: str, user_email: str, version: Version, texts: Sequ
     """
     local, _, domain = user_email.partition("@")
     found = [user_name, user_email, local, domain, version.reference, version.model, *keyed_words(texts)]
-    spec = Spec.model_validate(version.spec)
+    spec = spec_of(version)
     found.append(spec.name)
     return sorted(
         {word.strip() for word in found if len(word.strip()) >= 3}, key=lambda word: (-len(word), word)

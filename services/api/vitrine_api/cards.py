@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from vitrine_api.services import Services
+from vitrine_api.specs import spec_of
 from vitrine_common.bundle import Manifest
 from vitrine_common.documents import Version
-from vitrine_common.spec import Spec
 
 MAX_BYTES = 200_000
 
 
 async def card_of(services: Services, version: Version, manifest: Manifest | None = None) -> str:
     """Return the Markdown of a version's card; empty without one. A card that is too long is cut."""
-    spec = Spec.model_validate(version.spec)
+    spec = spec_of(version)
     path = spec.model_card_file()
     if path is None:
         return spec.model_card or ""

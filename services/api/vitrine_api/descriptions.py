@@ -33,6 +33,7 @@ from vitrine_api.resources import (
     WindowOut,
 )
 from vitrine_api.runs import RunRecord
+from vitrine_api.specs import spec_of
 from vitrine_api.training import TrialRecord
 from vitrine_common.documents import (
     ApiToken,
@@ -45,7 +46,6 @@ from vitrine_common.documents import (
     Version,
 )
 from vitrine_common.documents.run import Timings
-from vitrine_common.spec import Spec
 
 
 def quota_out(use: QuotaUse) -> QuotaOut:
@@ -72,7 +72,7 @@ def model_out(model: Model) -> ModelOut:
 
 def interface(version: Version) -> dict[str, list[dict[str, Any]]]:
     """Return the effective inputs and outputs."""
-    spec = Spec.model_validate(version.spec)
+    spec = spec_of(version)
     return {
         "inputs": [_plain(item) for item in spec.effective_inputs()],
         "outputs": [_plain(item) for item in spec.effective_outputs()],

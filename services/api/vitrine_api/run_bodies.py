@@ -11,9 +11,10 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from vitrine_api.run_inputs import SentExample, SentFile
+from vitrine_api.specs import spec_of
 from vitrine_common.documents import Version
 from vitrine_common.errors import Invalid, Problem, TooLarge
-from vitrine_common.spec import Spec, TextInput
+from vitrine_common.spec import TextInput
 
 MAX_FIELDS = 400
 MAX_VALUES = 500_000
@@ -88,7 +89,7 @@ def _all_values(form: FormData, version: Version) -> dict[str, Any]:
 
 def _empty_for_none(version: Version) -> list[str]:
     """Return the texts that may be left out and not be empty: a form cannot leave them out otherwise."""
-    inputs = Spec.model_validate(version.spec).effective_inputs()
+    inputs = spec_of(version).effective_inputs()
     return [
         item.name
         for item in inputs
@@ -97,7 +98,7 @@ def _empty_for_none(version: Version) -> list[str]:
 
 
 def _example(version: Version, name: str, index: str) -> Any:
-    spec = Spec.model_validate(version.spec)
+    spec = spec_of(version)
     examples = next(
         (list(getattr(item, "examples", [])) for item in spec.effective_inputs() if item.name == name), []
     )

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from vitrine_api.models import Models
 from vitrine_api.pictures import HEAD, picture_type
 from vitrine_api.repository import Bundles
+from vitrine_api.specs import spec_of
 from vitrine_api.uploads import Uploads
 from vitrine_common.blobs import BlobStore
 from vitrine_common.digests import DIGEST_PATTERN, canonical_json
@@ -73,7 +74,7 @@ class RunInputs:
 
         Raises Invalid naming every input that is wrong; nothing is stored then.
         """
-        spec = Spec.model_validate(version.spec)
+        spec = spec_of(version)
         gathered = await self._gather(spec, version, raw, user_id)
         values, problems = coerce_inputs(spec, gathered.values)
         known = {problem.field for problem in gathered.problems}
@@ -174,7 +175,7 @@ def file_values(version: Version | None, inputs: str) -> dict[str, FileValue]:
     if version is None:
         return {}
     values = json.loads(inputs)
-    declared = Spec.model_validate(version.spec).effective_inputs()
+    declared = spec_of(version).effective_inputs()
     names = [item.name for item in declared if item.is_file and item.name in values]
     return {name: FileValue.model_validate(values[name]) for name in names}
 

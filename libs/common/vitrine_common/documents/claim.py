@@ -87,6 +87,7 @@ class ClaimCheck(WorkDocument):
         Index(keys=(("state", 1), ("created_at", 1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),
         Index(keys=(("version_id", 1), ("tally", 1))),
+        Index(keys=(("version_id", 1), ("finished_at", -1))),
         Index(keys=(("finished_at", 1),)),
     )
 

@@ -21,6 +21,7 @@ from vitrine_api.quotas import Quotas
 from vitrine_api.repository import Page, Repository, page_of
 from vitrine_api.runs import check_ready, take_run
 from vitrine_api.settings import ApiSettings
+from vitrine_api.specs import spec_of
 from vitrine_api.uploads import Uploads
 from vitrine_common.bus import Bus
 from vitrine_common.clock import after as time_after
@@ -37,7 +38,7 @@ from vitrine_common.errors import Conflict, NotFound, TooMany
 from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ClaimCancel, ClaimCheckStart
-from vitrine_common.spec import Claim, Spec
+from vitrine_common.spec import Claim
 from vitrine_common.states import CLAIM_CHECK, ClaimState
 from vitrine_common.telemetry import inject
 
@@ -80,12 +81,12 @@ def _shown(found: DatasetVersion) -> CheckDataset:
 
 def claims_of(version: Version) -> tuple[Claim, ...]:
     """Return the claims of a version."""
-    return tuple(Spec.model_validate(version.spec).claims or ())
+    return tuple(spec_of(version).claims or ())
 
 
 def claim_of(version: Version, name: str) -> Claim:
     """Return a claim of a version. Raises NotFound."""
-    claim = Spec.model_validate(version.spec).claim(name)
+    claim = spec_of(version).claim(name)
     if claim is None:
         known = ", ".join(item.name for item in claims_of(version)) or "none"
         raise NotFound(f"this version has no claim `{name[:64]}`; its claims: {known}")
@@ -173,7 +174,7 @@ class Checks:
         check_ready(version)
         check_own(claim, sent)
         dataset = await self._dataset(version, claim)
-        need = need_of_limits(Spec.model_validate(version.spec).claim_limits(claim))
+        need = need_of_limits(spec_of(version).claim_limits(claim))
         check_capacity(self._fleet, need)
         return ClaimCheckRequest(
             id=new_id("check"),
@@ -239,7 +240,7 @@ class Checks:
         checks = await self._checks.checks(request.id for request in page.items)
         return Page([CheckRecord(request, checks.get(request.id)) for request in page.items], page.next)
 
-    async def tallies(self, principal: Principal, version: Version) -> dict[str, Tally]:
+    async def tallies(self, principal: Principal, version: Version) -> Mapping[str, Tally]:
         """Return by claim how all checks of a version ended, but those with files of somebody's own."""
         require(principal, Action.SEE, version)
         return await self._checks.tallies(version.id)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from vitrine_common.clock import after
 from vitrine_common.documents import (
+    LONG_AGO,
     ClaimCheck,
     ClaimCheckRequest,
     Dataset,
@@ -28,6 +30,8 @@ SMALLEST_GROUP = 5
 _AHEAD = 100
 _VERSIONS = 1000
 _CAUGHT_UP = 200
+_COUNTED_SECONDS = 60.0
+_VERSIONS_COUNTED = 256
 
 
 class Datasets:
@@ -121,10 +125,25 @@ def _told(tallies: dict[str, Tally]) -> dict[str, Tally]:
     return told
 
 
+@dataclass
+class _Counted:
+    """How the checks of a version had ended when the newest of them was `newest`."""
+
+    newest: str
+    until: float
+    tallies: dict[str, Tally]
+    ended: dict[frozenset[datetime], list[ClaimCheck]] = field(default_factory=dict)
+
+
 class Checks:
-    """Wishes to have claims checked, and what the runner made of them."""
+    """Wishes to have claims checked, and what the runner made of them.
+
+    How a version's checks ended is counted again when another one has ended, and once a minute: those that
+    were deleted are missed no longer than that.
+    """
 
     def __init__(self, database: Database) -> None:
+        self._counted: OrderedDict[str, _Counted] = OrderedDict()
         self.requests = database.collection(ClaimCheckRequest)
         self._checks = database.collection(ClaimCheck)
         self._versions = database.collection(Version)
@@ -145,8 +164,23 @@ class Checks:
         earlier = {"state": ClaimState.QUEUED, "created_at": {"$lt": request.created_at}}
         return len(await self._checks.find(earlier, (("created_at", 1),), _AHEAD))
 
-    async def tallies(self, version_id: str) -> dict[str, Tally]:
+    async def tallies(self, version_id: str) -> Mapping[str, Tally]:
         """Return by claim how the checks of a version ended that count in its history."""
+        last = (("finished_at", -1),)
+        found = await self._checks.find_one(
+            {"version_id": version_id, "finished_at": {"$gt": LONG_AGO}}, last
+        )
+        newest, now = found.id if found else "", time.monotonic()
+        known = self._counted.get(version_id)
+        if known is None or known.newest != newest or known.until < now:
+            tallies = await self._count(version_id) if found else {}
+            known = self._counted[version_id] = _Counted(newest, now + _COUNTED_SECONDS, tallies)
+        self._counted.move_to_end(version_id)
+        if len(self._counted) > _VERSIONS_COUNTED:
+            self._counted.popitem(last=False)
+        return known.tallies
+
+    async def _count(self, version_id: str) -> dict[str, Tally]:
         rows = await self._checks.aggregate(
             [
                 {"$match": {"version_id": version_id, "tally": {"$gt": ""}}},
@@ -169,9 +203,15 @@ class Checks:
         return _told(tallies)
 
     async def ended_at(self, version_id: str, times: Iterable[datetime]) -> list[ClaimCheck]:
-        """Return the checks of a version that ended at these times."""
-        where = {"version_id": version_id, "finished_at": {"$in": list(times)}}
-        return await self._checks.find(where, (("_id", -1),))
+        """Return the checks of a version that ended at these times, which `tallies` told."""
+        wanted, known = frozenset(times), self._counted.get(version_id)
+        if known is not None and wanted in known.ended:
+            return known.ended[wanted]
+        where = {"version_id": version_id, "finished_at": {"$in": sorted(wanted)}}
+        found = await self._checks.find(where, (("_id", -1),))
+        if known is not None:
+            known.ended = {wanted: found}
+        return found
 
     async def recently_ended(self, seconds: float) -> list[ClaimCheck]:
         """Return checks with a verdict that ended within the last `seconds`."""

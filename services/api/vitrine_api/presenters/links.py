@@ -10,8 +10,8 @@ from vitrine_api.link_wishes import rate_words
 from vitrine_api.links import NewLink
 from vitrine_api.presenters.models import version_url
 from vitrine_api.qr import embed_html, qr_svg
+from vitrine_api.specs import spec_of
 from vitrine_common.documents import ApiToken, Invite, ShareLink, Version
-from vitrine_common.spec import Spec
 
 
 def link_rows(
@@ -84,7 +84,7 @@ def exhibits(links: Iterable[ShareLink], versions: Mapping[str, Version]) -> tup
 
 
 def _exhibit(link: ShareLink, version: Version) -> views.PublicModel:
-    spec = Spec.model_validate(version.spec)
+    spec = spec_of(version)
     return views.PublicModel(
         title=version.model,
         url=f"/s/{link.public_token}",

@@ -15,6 +15,7 @@ from vitrine_api.progress import Change
 from vitrine_api.receipts.issuing import ATTESTED
 from vitrine_api.run_inputs import file_values, safe_filename
 from vitrine_api.runs import RunRecord
+from vitrine_api.specs import spec_of
 from vitrine_common.documents import Output, ShareLink, Version
 from vitrine_common.spec import STDOUT, ModelKind, Spec
 
@@ -51,7 +52,7 @@ class Reader:
 def run_view(record: RunRecord, version: Version | None, reader: Reader) -> views.RunView:
     """Return a run as its page shows it to `reader`."""
     request, run = record.request, record.run
-    spec = Spec.model_validate(version.spec) if version else None
+    spec = spec_of(version) if version else None
     timings = run.timings if run else None
     shown = run if reader.may_open else None
     return views.RunView(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from starlette.responses import StreamingResponse
 from vitrine_api.claims.bodies import CHECK_BODY, wish_of
 from vitrine_api.claims.checks import CheckRecord, claims_of
 from vitrine_api.claims.describing import CheckOut, ClaimOut, check_out, claim_out
+from vitrine_api.claims.repository import Tally
 from vitrine_api.claims.sight import ClaimSight
 from vitrine_api.credentials import new_secret
 from vitrine_api.dependencies import App, Pages, Prefer, Ref, Who, address_of, wait_seconds
@@ -21,7 +23,7 @@ from vitrine_api.routes.link_holders import VISITOR_HEADER, Holder, Pass, Token,
 from vitrine_api.routes.receipts import receipt_response
 from vitrine_api.services import Services
 from vitrine_api.streams import event_stream, json_events, without_news
-from vitrine_common.documents import Receipt, Version
+from vitrine_common.documents import ClaimCheck, Receipt, Version
 from vitrine_common.errors import NotFound
 from vitrine_common.receipts.dsse import MEDIA_TYPE
 from vitrine_common.states import VERDICTS
@@ -46,13 +48,22 @@ async def claims(reference: Ref, who: Who, app: App) -> list[ClaimOut]:
 async def claims_out(app: Services, principal: Principal, version: Version) -> list[ClaimOut]:
     """Describe the claims of a version and their history."""
     sight = ClaimSight(principal)
-    tallies = await app.checks.tallies(principal, version)
-    last = await app.checks.last_verdicts(version, tallies)
+    tallies, last = await history_of(app, principal, version, sight)
     datasets = await app.checks.datasets(version)
     return [
         claim_out(sight, claim, datasets.get(claim.name), tallies.get(claim.name), last.get(claim.name))
         for claim in claims_of(version)
     ]
+
+
+async def history_of(
+    app: Services, principal: Principal, version: Version, sight: ClaimSight
+) -> tuple[Mapping[str, Tally], Mapping[str, ClaimCheck]]:
+    """Return how everybody's checks ended, and the newest with a number; nothing for who may not know."""
+    if not sight.shows_history:
+        return {}, {}
+    tallies = await app.checks.tallies(principal, version)
+    return tallies, await app.checks.last_verdicts(version, tallies)
 
 
 @router.post("/claims/checks", status_code=202, openapi_extra=CHECK_BODY, responses=_FINISHED)

@@ -22,7 +22,7 @@ from vitrine_api.presenters.claims import (
     claims_table,
 )
 from vitrine_api.presenters.models import version_url
-from vitrine_api.routes.claims import receipt_of, version_of
+from vitrine_api.routes.claims import history_of, receipt_of, version_of
 from vitrine_api.routes.receipts import receipt_response
 from vitrine_api.services import Services
 from vitrine_api.showings import Showing, Shown
@@ -43,8 +43,7 @@ async def table_of(
     claims = claims_of(version)
     if not claims:
         return None
-    tallies = await services.checks.tallies(principal, version)
-    last = await services.checks.last_verdicts(version, tallies) if reader.sight.shows_history else {}
+    tallies, last = await history_of(services, principal, version, reader.sight)
     datasets = await services.checks.datasets(version)
     newest: dict[str, CheckRecord] = {}
     for record in own:

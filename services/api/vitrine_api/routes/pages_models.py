@@ -35,10 +35,10 @@ from vitrine_api.presenters.trials import trial_row
 from vitrine_api.routes.pages_claims import owner_table
 from vitrine_api.routes.pages_runs import reader_of
 from vitrine_api.routes.versions import follow_version
+from vitrine_api.specs import spec_of
 from vitrine_api.streams import event_stream
 from vitrine_common.documents import ShareLink, Version
 from vitrine_common.errors import NotFound
-from vitrine_common.spec import Spec
 
 router = APIRouter(include_in_schema=False)
 
@@ -100,7 +100,7 @@ async def version(owner: Text, name: Text, version: Text, visit: Page) -> Respon
     """Show a version."""
     services, who = visit.services, visit.member
     found = await services.models.version(who, Reference(owner, name, version))
-    spec = Spec.model_validate(found.spec)
+    spec = spec_of(found)
     manifest = await services.models.manifest(found)
     runs = (await services.runs.page(who, _ROWS, None, found)).items
     bundles = services.repository.bundles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -24,10 +25,10 @@ from vitrine_api.run_bodies import form_values
 from vitrine_api.run_inputs import SentExample, SentFile
 from vitrine_api.runs import RunRecord, check_ready
 from vitrine_api.showings import Showing, Shown
+from vitrine_api.specs import spec_of
 from vitrine_api.streams import SANDBOX, blob_response, event_stream
 from vitrine_common.documents import Version
 from vitrine_common.errors import Conflict, Invalid, NotFound, Problem
-from vitrine_common.spec import Spec
 
 router = APIRouter(prefix="/s/{token}", include_in_schema=False)
 frames = APIRouter(prefix="/e/{token}", include_in_schema=False)
@@ -58,13 +59,14 @@ async def _showcase(
     shown: Showing, sent: Mapping[str, Any] | None = None, problems: Sequence[Problem] = (), problem: str = ""
 ) -> views.Showcase:
     services, version, link = shown.visit.services, shown.version, shown.visitor.link
-    spec = Spec.model_validate(version.spec)
+    spec = spec_of(version)
     manifest = await services.models.manifest(version) if has_file_examples(spec) else None
     fields = run_fields(spec, manifest, f"{shown.place}/examples", sent, problems)
     left = None if link.max_runs is None else max(0, link.max_runs - link.runs_used)
     matter, card = split_front_matter(await card_of(services, version, manifest))
     facts = front_matter.facts_of(matter)
     fields = with_samples(without_names(fields) if link.blind else fields, facts.samples)
+    claims, history = await asyncio.gather(holder_table(shown), shown.history())
     return views.Showcase(
         token=shown.token,
         place=shown.place,
@@ -77,8 +79,8 @@ async def _showcase(
         card=card,
         facts=facts,
         link_url=_link_url(shown),
-        claims=await holder_table(shown),
-        history=await shown.history(),
+        claims=claims,
+        history=history,
         expires_at=link.expires_at,
         max_runs=link.max_runs,
         runs_left=left,
@@ -223,7 +225,7 @@ async def cancel(run_id: str, shown: Shown, request: Request) -> Response:
 @frames.get("/{visitor}/examples/{name}/{index}")
 async def example(name: str, index: int, shown: Shown) -> Response:
     """Return the bytes of a file that the model offers as an example."""
-    spec = Spec.model_validate(shown.version.spec)
+    spec = spec_of(shown.version)
     found = next((item for item in spec.effective_inputs() if item.name == name and item.is_file), None)
     examples = list(getattr(found, "examples", []))
     if not 0 <= index < len(examples):

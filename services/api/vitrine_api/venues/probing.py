@@ -17,12 +17,12 @@ from vitrine_api.claims.checks import Checks, claims_of
 from vitrine_api.credentials import visitor_id
 from vitrine_api.policy import Visitor
 from vitrine_api.runs import Runs
+from vitrine_api.specs import spec_of
 from vitrine_api.venues.hosting import check_reviewing
 from vitrine_api.venues.repository import VenueRepository
 from vitrine_common.documents import Venue, VenueProbe, VenueSubmission, Version
 from vitrine_common.errors import Conflict, StaleState, VitrineError
 from vitrine_common.leases import WorkQueue
-from vitrine_common.spec import Spec
 from vitrine_common.states import CLAIM_CHECK, PROBE, RUN, ClaimState, ProbeState, RunState
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def example_values(version: Version) -> dict[str, Any]:
     An input that must be given and has neither is left out; that run is refused, and its author's to mend.
     """
     values: dict[str, Any] = {}
-    for item in Spec.model_validate(version.spec).effective_inputs():
+    for item in spec_of(version).effective_inputs():
         examples = list(getattr(item, "examples", []))
         if examples:
             values[item.name] = {"example": examples[0]} if item.is_file else examples[0]
