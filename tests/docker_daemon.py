@@ -37,6 +37,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LOUD = "NO DOCKER DAEMON: "
 CAP_SYS_ADMIN = 21
+LOCKS = Path(tempfile.gettempdir())
+"""Where every test run of this machine finds the locks of its daemons."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class DockerDaemon:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     bridge: str = ""
     """The network interface that was made for this daemon."""
+    firewall: int | None = field(default=None, repr=False)
+    """The lock on the machine's firewall rules, which a daemon with networks changes."""
 
     @property
     def url(self) -> str:
@@ -76,7 +80,20 @@ class DockerDaemon:
         return docker.DockerClient(base_url=self.url, timeout=120)
 
     def start(self) -> None:
-        """Start the daemon and wait until it answers; raises `ServerFailed` with the end of its log."""
+        """Start the daemon and wait until it answers; raises `ServerFailed` with the end of its log.
+
+        A daemon with networks waits until no other one of this machine's test runs has any.
+        """
+        if self.network and self.firewall is None:
+            self.firewall = _locked("firewall")
+        # While it starts, a daemon without a bridge removes Docker's own: none may be on its way just then.
+        starting = _locked("start")
+        try:
+            self._start()
+        finally:
+            os.close(starting)
+
+    def _start(self) -> None:
         (self.directory / "daemon.json").write_text("{}")
         for name in ("docker.pid", "docker.sock"):
             (self.directory / name).unlink(missing_ok=True)
@@ -108,6 +125,9 @@ class DockerDaemon:
             subprocess.run(["ip", "link", "delete", self.bridge], check=False)
         _unmount_below(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self.firewall is not None:
+            os.close(self.firewall)
+            self.firewall = None
 
     def kill(self) -> None:
         """End the daemon with SIGKILL and reap it."""
@@ -201,6 +221,15 @@ class GivenDaemon(DockerDaemon):
 
     def stop(self) -> None:
         """Leave it alone."""
+
+
+def _locked(what: str) -> int:
+    """Wait for a lock that all test runs of this machine share; closing the descriptor gives it back."""
+    descriptor = os.open(
+        LOCKS / f"vitrine-test-docker-{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def why_no_daemon() -> str | None:

@@ -24,10 +24,11 @@ PARTS = 6
 DESK = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
 CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
-SETTLED = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
+SETTLED = """() => document.fonts.ready.then(() => new Promise(done =>
+    requestAnimationFrame(() => requestAnimationFrame(() =>
     Promise.allSettled(document.getAnimations().filter(one => one instanceof CSSTransition)
-        .map(one => one.finished)).then(() => done()))))"""
-"""Once the colours of another scheme are there."""
+        .map(one => one.finished)).then(() => done())))))"""
+"""Once the colours of another scheme are there, and nothing moves because a font arrives."""
 ALL = {"resultTypes": ["violations"]}
 
 
