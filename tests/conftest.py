@@ -31,16 +31,38 @@ pytest_plugins = [
     "shared_digits",
     "system_base",
 ]
-STACK_TESTS = ("tests/e2e/", "tests/security/test_hostile_")
+STACK_TESTS = frozenset(
+    {
+        "tests/e2e/test_browser.py",
+        "tests/e2e/test_claims_browser.py",
+        "tests/e2e/test_main_job.py",
+        "tests/e2e/test_r_model.py",
+        "tests/security/test_hostile_input.py",
+        "tests/security/test_hostile_scripts.py",
+    }
+)
 """Tests of one running stack: they share it, so they go to one process."""
+LONGEST = (
+    "stack",
+    "tests/integration/test_compose_up.py",
+)
+"""What takes longest, longest first: begun last, it would keep one process busy when the others are done."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
-    """Gives each test file to one process, and all tests of the stack to the same one."""
+    """Gives each test file to one process, all tests of the stack to the same one, and long files first."""
 
     def _split_scope(self, nodeid: str) -> str:
         path: str = nodeid.partition("::")[0]
-        return "stack" if path.startswith(STACK_TESTS) else path
+        return "stack" if path in STACK_TESTS else path
+
+    def _assign_work_unit(self, node: Any) -> None:
+        self.workqueue.move_to_end(min(self.workqueue, key=_rank), last=False)
+        super()._assign_work_unit(node)
+
+
+def _rank(scope: str) -> int:
+    return LONGEST.index(scope) if scope in LONGEST else len(LONGEST)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

@@ -1,8 +1,8 @@
 """A Docker daemon for tests, started on first use, one for each test process, with a base image in it.
 
-`VITRINE_TEST_DOCKER_URL` names a daemon to use instead. The base image is made once on a machine with
-debootstrap and kept in `.cache/docker` (or `VITRINE_TEST_DOCKER_CACHE_DIR`) between runs. Where no daemon can
-be started, the tests that need one are skipped, and the end of the run says so where nobody overlooks it.
+`VITRINE_TEST_DOCKER_URL` names a daemon to use instead. The base image is the builder's base system, whose
+archive is kept in `.cache/docker` (or `VITRINE_TEST_DOCKER_CACHE_DIR`) between runs. Where no daemon can be
+started, the tests that need one are skipped, and the end of the run says so where nobody overlooks it.
 A daemon that this machine should be able to run, but that does not start, fails them.
 """
 
@@ -28,11 +28,9 @@ import docker
 import pytest
 
 from servers import ServerFailed
+from system_base import find_or_make_base
 
-BASE_IMAGE = "vitrine-test/base:1"
-BASE_SUITE = "bookworm"
-BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
-BASE_DROPPED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+BASE_IMAGE = "vitrine-test/base:2"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LOUD = "NO DOCKER DAEMON: "
@@ -247,16 +245,22 @@ def why_no_daemon() -> str | None:
 
 
 def base_archive() -> Path:
-    """Return the archive of the base's root file system, made with debootstrap when it is not there yet."""
-    made = "\n".join((BASE_SUITE, *BASE_PACKAGES, *BASE_DROPPED, platform.machine(), "1"))
+    """Return the archive of the builder's base with its Python where sandboxes look for it."""
+    base = find_or_make_base()
     given = os.environ.get("VITRINE_TEST_DOCKER_CACHE_DIR")
     cache = Path(given) if given else Path(__file__).resolve().parents[1] / ".cache" / "docker"
     cache.mkdir(parents=True, exist_ok=True)
-    archive = cache / f"base-{hashlib.sha256(made.encode()).hexdigest()[:16]}.tar"
+    archive = cache / f"base-{base.digest.removeprefix('sha256:')[:16]}.tar"
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not archive.exists():
-            _make_base(archive)
+            draft = archive.with_suffix(".draft")
+            shutil.copyfile(base.archive, draft)
+            link = tarfile.TarInfo("opt/python")
+            link.type, link.linkname = tarfile.SYMTYPE, "/usr"
+            with tarfile.open(draft, "a") as tar:
+                tar.addfile(link)
+            draft.rename(archive)
     return archive
 
 
@@ -272,34 +276,6 @@ def debian_mirror() -> str | None:
             if words[:1] == ["deb"] and "security" not in words[1]:
                 return words[1]
     return None
-
-
-def _make_base(archive: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="vitrine-base-") as directory:
-        root = Path(directory, "root")
-        options = ["--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"]
-        command = ["debootstrap", *options, BASE_SUITE, str(root), *filter(None, [debian_mirror()])]
-        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-        done = subprocess.run(
-            command,
-            env={**os.environ, "PATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ServerFailed(f"debootstrap failed:\n{done.stdout.decode(errors='replace')[-3000:]}")
-        for name in BASE_DROPPED:
-            shutil.rmtree(root / name, ignore_errors=True)
-        (root / "opt" / "python").symlink_to("/usr")
-        draft = archive.with_suffix(".draft")
-        with tarfile.open(draft, "w") as tar:
-            tar.add(root, arcname=".", filter=_without_devices)
-        draft.rename(archive)
-
-
-def _without_devices(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if entry.isdev() else entry
 
 
 def _unmount_below(directory: Path) -> None:

@@ -25,6 +25,11 @@ from vitrine_builder.workspace import Workspace, open_workspace
 @pytest.fixture(scope="session")
 def system_base() -> Base:
     """The base that every test uses, in the environments that are kept between runs; never written to."""
+    return find_or_make_base()
+
+
+def find_or_make_base() -> Base:
+    """Return the base of this checkout's tests; the first call on a machine makes it."""
     os.umask(0o022)
     with open_workspace(environments_cache()) as workspace:
         try:
