@@ -23,7 +23,7 @@ from typing import Any
 import docker
 import pytest
 
-from docker_daemon import LOUD, DockerDaemon, GivenDaemon, debian_mirror
+from docker_daemon import LOUD, DockerDaemon, GivenDaemon, debian_mirror, docker_cache
 from servers import ServerFailed, free_port
 from vitrine_common.indexes import pip_settings
 
@@ -261,7 +261,7 @@ def compose_daemon(docker_base_archive: Path) -> Iterator[DockerDaemon]:
             f"let the tests use it: VITRINE_TEST_DOCKER_URL=unix://{HOST_SOCKET}"
         )
     directory = Path(tempfile.mkdtemp(prefix="vitrine-compose-"))
-    cache = docker_base_archive.parent
+    cache = docker_cache()
     daemon: DockerDaemon = (
         GivenDaemon(directory, given=given)
         if given
@@ -285,11 +285,11 @@ def compose_daemon(docker_base_archive: Path) -> Iterator[DockerDaemon]:
 
 @pytest.fixture(scope="session")
 def compose_desk(
-    compose_daemon: DockerDaemon, docker_base_archive: Path, tmp_path_factory: pytest.TempPathFactory
+    compose_daemon: DockerDaemon, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ComposeDesk]:
     """The whole system in containers, healthy."""
     folder = tmp_path_factory.mktemp("compose")
-    command = compose_command(docker_base_archive.parent)
+    command = compose_command(docker_cache())
     settings = _settings(folder, compose_daemon.base_image)
     hurried = folder / "hurried.yml"
     hurried.write_text(json.dumps({"services": {name: {"environment": HURRIED} for name in OWN}}))

@@ -23,14 +23,15 @@ from servers import S3Address, mongo_server, nats_server, s3_server
 from vitrine_common.settings import S3Settings
 
 pytest_plugins = [
+    "stack_desk",
+    "system_base",
     "docker_daemon",
     "compose_desk",
     "sandboxes",
     "zygotes",
-    "stack_desk",
     "shared_digits",
-    "system_base",
 ]
+"""Each after those that it imports."""
 STACK_TESTS = frozenset(
     {
         "tests/e2e/test_browser.py",

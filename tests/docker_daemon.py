@@ -1,9 +1,9 @@
 """A Docker daemon for tests, started on first use, one for each test process, with a base image in it.
 
-`VITRINE_TEST_DOCKER_URL` names a daemon to use instead. The base image is the builder's base system, whose
-archive is kept in `.cache/docker` (or `VITRINE_TEST_DOCKER_CACHE_DIR`) between runs. Where no daemon can be
-started, the tests that need one are skipped, and the end of the run says so where nobody overlooks it.
-A daemon that this machine should be able to run, but that does not start, fails them.
+`VITRINE_TEST_DOCKER_URL` names a daemon to use instead. The base image is the builder's base, made once
+on a machine. Where no daemon can be started, the tests that need one are skipped, and the end of the run says
+so where nobody overlooks it. A daemon that this machine should be able to run, but that does not start, fails
+them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -245,23 +244,16 @@ def why_no_daemon() -> str | None:
 
 
 def base_archive() -> Path:
-    """Return the archive of the builder's base with its Python where sandboxes look for it."""
-    base = find_or_make_base()
+    """Return the archive of the root file system that the base image is made of."""
+    return find_or_make_base().archive
+
+
+def docker_cache() -> Path:
+    """Where tests keep what a daemon should not have to make or fetch again."""
     given = os.environ.get("VITRINE_TEST_DOCKER_CACHE_DIR")
     cache = Path(given) if given else Path(__file__).resolve().parents[1] / ".cache" / "docker"
     cache.mkdir(parents=True, exist_ok=True)
-    archive = cache / f"base-{base.digest.removeprefix('sha256:')[:16]}.tar"
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not archive.exists():
-            draft = archive.with_suffix(".draft")
-            shutil.copyfile(base.archive, draft)
-            link = tarfile.TarInfo("opt/python")
-            link.type, link.linkname = tarfile.SYMTYPE, "/usr"
-            with tarfile.open(draft, "a") as tar:
-                tar.addfile(link)
-            draft.rename(archive)
-    return archive
+    return cache
 
 
 def debian_mirror() -> str | None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,17 @@ def system_base() -> Base:
 def find_or_make_base() -> Base:
     """Return the base of this checkout's tests; the first call on a machine makes it."""
     os.umask(0o022)
-    with open_workspace(environments_cache()) as workspace:
+    with open_workspace(environments_cache()) as workspace, ThreadPoolExecutor(1) as beside:
         try:
-            return asyncio.run(system_store(BuilderSettings(), workspace, os.environ).bases.require())
+            # Beside the caller's event loop: fixtures of both kinds ask for the base.
+            return beside.submit(asyncio.run, _require(workspace)).result()
         except BuildFailure as failure:
             text = "\n".join((*failure.log, failure.sentence))
             raise ServerFailed(f"no base system for the tests (make base):\n{text}") from failure
+
+
+async def _require(workspace: Workspace) -> Base:
+    return await system_store(BuilderSettings(), workspace, os.environ).bases.require()
 
 
 def lend_base(base: Base, environments: Path) -> None:
