@@ -23,6 +23,7 @@ from vitrine_engine.protocol import (
     CallError,
     Engine,
     EngineError,
+    EngineFigures,
     InputFile,
     Isolation,
     Limits,
@@ -42,6 +43,7 @@ from vitrine_engine.protocol import (
     StartError,
     TensorSignature,
     Usage,
+    ZygoteFigures,
     ZygotePolicy,
 )
 
@@ -54,6 +56,7 @@ __all__ = [
     "CheckpointFile",
     "Engine",
     "EngineError",
+    "EngineFigures",
     "EngineName",
     "Finished",
     "InputFile",
@@ -86,6 +89,7 @@ __all__ = [
     "TensorSignature",
     "Timings",
     "Usage",
+    "ZygoteFigures",
     "ZygotePolicy",
     "open_engine",
 ]

@@ -354,6 +354,29 @@ class Sandbox(Protocol):
         """Return when the sandbox is gone, by `stop` or by itself."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZygoteFigures:
+    """One interpreter with imported modules."""
+
+    environment: Path
+    owner: str
+    pid: int
+    memory_bytes: int
+    """Its share of memory (PSS)."""
+    modules: tuple[str, ...]
+    sandboxes: int
+    """How many live that it makes forks for."""
+    forks: int
+    """How many it has made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFigures:
+    """What an engine holds now, beside its sandboxes."""
+
+    zygotes: tuple[ZygoteFigures, ...] = ()
+
+
 class Engine(Protocol):
     """Where user code runs."""
 
@@ -378,6 +401,9 @@ class Engine(Protocol):
 
         Raises like `start`.
         """
+
+    def figures(self) -> EngineFigures:
+        """Return what the engine holds now."""
 
     async def aclose(self) -> None:
         """Stop every sandbox and free what the engine holds. Idempotent."""

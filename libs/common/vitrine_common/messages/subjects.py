@@ -86,7 +86,7 @@ ROUTES: tuple[Route, ...] = (
     Route(ClaimChecked, ("claim.checked",), ("runner",), ("api",)),
     Route(TrialStarted, ("trial.started",), ("trainer",)),
     Route(TrialFinished, ("trial.finished",), ("trainer",)),
-    Route(VersionReady, ("version.ready",), ("api",)),
+    Route(VersionReady, ("version.ready",), ("api",), ("runner",)),
     Route(VersionBuildFailed, ("version.build_failed",), ("api",)),
     Route(LinkRevoked, ("link.revoked",), ("api",), ("runner",)),
     Route(LinkChanged, ("link.changed",), ("api",)),

@@ -27,6 +27,8 @@ class VersionReady(Event):
 
     version_id: str
     version_digest: str
+    environment_digest: str | None = None
+    owner_id: str | None = None
 
 
 class VersionBuildFailed(Event):

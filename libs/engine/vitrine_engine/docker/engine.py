@@ -18,7 +18,7 @@ from vitrine_engine.docker.daemon import Daemon, DaemonError
 from vitrine_engine.docker.images import Images
 from vitrine_engine.docker.sandbox import DockerSandbox
 from vitrine_engine.process.layout import Layout
-from vitrine_engine.protocol import Isolation, SandboxSpec, StartError
+from vitrine_engine.protocol import EngineFigures, Isolation, SandboxSpec, StartError
 
 USER_IDS = (1 << 30, 1 << 29)
 """First user id for sandboxes and how many, where containers share the host's user namespace."""
@@ -79,6 +79,10 @@ class DockerEngine:
 
     async def warm(self, spec: SandboxSpec) -> None:
         """Nothing to do: containers share nothing; see `Engine.warm`."""
+
+    def figures(self) -> EngineFigures:
+        """Nothing: containers are sandboxes; see `Engine.figures`."""
+        return EngineFigures()
 
     async def aclose(self) -> None:
         """Stop every sandbox; see `Engine.aclose`."""

@@ -22,7 +22,7 @@ from vitrine_engine.process.layout import Layout
 from vitrine_engine.process.nest import Nest
 from vitrine_engine.process.nests import Nests, Shelter
 from vitrine_engine.process.sandbox import ProcessSandbox
-from vitrine_engine.protocol import GIB, Isolation, SandboxSpec, StartError, ZygotePolicy
+from vitrine_engine.protocol import GIB, EngineFigures, Isolation, SandboxSpec, StartError, ZygotePolicy
 
 JOIN = 'umask 022; while [ "$1" != -- ]; do echo $$ > "$1" || exit 96; shift; done; shift; exec "$@"'
 """Joins control groups, then becomes the launcher: nothing of a sandbox ever runs outside of them."""
@@ -92,6 +92,10 @@ class ProcessEngine:
         self._check(spec)
         if self._shares(spec):
             await self._shelters.warm(_key(spec), spec)
+
+    def figures(self) -> EngineFigures:
+        """Return what the zygotes are; see `Engine.figures`."""
+        return EngineFigures(zygotes=tuple(self._shelters.figures()))
 
     async def aclose(self) -> None:
         """Stop every sandbox; see `Engine.aclose`."""

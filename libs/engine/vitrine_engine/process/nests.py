@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from vitrine_engine.process.nest import Nest, NestGoneError
 from vitrine_engine.process.packets import Packet
 from vitrine_engine.process.verifying import UntrustedError
 from vitrine_engine.process.zygote import ThreadedError, Zygote
-from vitrine_engine.protocol import SandboxSpec, StartError, ZygotePolicy
+from vitrine_engine.protocol import SandboxSpec, StartError, ZygoteFigures, ZygotePolicy
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Shelter:
     zygote: asyncio.Task[Zygote | None] | None = None
     users: int = 0
     idle_since: float = field(default_factory=time.monotonic)
+    environment: tuple[int, int] | None = None
+    """Device and inode of the environment's directory: one that was made again at its place is another."""
     retired: bool = False
     """Whether new sandboxes get a newer one."""
 
@@ -101,12 +103,31 @@ class Nests:
         """The nests that live."""
         return list(self._shelters)
 
+    def figures(self) -> Iterator[ZygoteFigures]:
+        """Describe the zygotes that are ready."""
+        for shelter in self._shelters:
+            zygote = shelter.ready_zygote
+            if zygote is not None and shelter.spec.environment is not None:
+                yield ZygoteFigures(
+                    environment=shelter.spec.environment,
+                    owner=shelter.spec.owner or "",
+                    pid=zygote.pid,
+                    memory_bytes=zygote.memory_bytes(),
+                    modules=tuple(sorted(zygote.modules)),
+                    sandboxes=shelter.users,
+                    forks=zygote.made,
+                )
+
     async def take(self, key: str, spec: SandboxSpec) -> tuple[Shelter, Nest]:
         """Return the nest for a sandbox, started if need be; raises `StartError`. Give it back by `leave`."""
         if self._tending is None:
             self._tending = asyncio.get_running_loop().create_task(self._tend_forever())
         shelter = self._current.get(key)
         if shelter is None or _is_lost(shelter):
+            if shelter is not None:
+                shelter.retired = True
+                if not shelter.users:
+                    self._close_soon(shelter)
             shelter = self._open(key, spec)
         shelter.users += 1
         try:
@@ -156,7 +177,7 @@ class Nests:
 
     def _open(self, key: str, spec: SandboxSpec) -> Shelter:
         loop = asyncio.get_running_loop()
-        shelter = Shelter(key, spec, loop.create_task(self._started(spec)))
+        shelter = Shelter(key, spec, loop.create_task(self._started(spec)), environment=_identity(spec))
         self._current[key] = shelter
         self._shelters.add(shelter)
         if key not in self._distrusted and self.policy.most > 0:
@@ -266,8 +287,19 @@ async def _first_quiet(nest: Nest, modules: list[str]) -> Zygote:
             wanted = left
 
 
+def _identity(spec: SandboxSpec) -> tuple[int, int] | None:
+    try:
+        found = (spec.environment or Path("/")).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _is_lost(shelter: Shelter) -> bool:
+    """Whether no sandbox can be made in a nest any more, or its environment is no longer there."""
     starting = shelter.starting
+    if _identity(shelter.spec) != shelter.environment:
+        return True
     if not starting.done():
         return False
     return starting.cancelled() or starting.exception() is not None or not starting.result().alive

@@ -39,6 +39,8 @@ class Zygote:
         self.pid = pid
         self.modules = modules
         """What it has imported."""
+        self.made = 0
+        """How many forks it has made."""
         self._nest = nest
         self._door = door
         self._pidfd = os.pidfd_open(pid)
@@ -123,6 +125,7 @@ class Zygote:
                         verifying.check_placed(pid, expected)
                 admit(pid)
                 self._admitted.add(pid)
+                self.made += 1
                 gate.send({"do": "go"})
             except (OSError, PacketError, TimeoutError) as error:
                 raise NestGoneError(f"the zygote does not fork: {error or 'it did not answer'}") from error
