@@ -203,6 +203,7 @@ async def api(
         door_rate=10_000,
         mail_dir=tmp_path_factory.mktemp("api-mails"),
         recheck_seconds=0.5,
+        state_dir=tmp_path_factory.mktemp("api-state"),
         deletion_grace_seconds=0,
         tombstone_file=tmp_path_factory.mktemp("api-tombstones") / "tombstones.jsonl",
         signing_key_file=tmp_path_factory.mktemp("api-keys") / "signing-key.pem",

@@ -783,3 +783,12 @@ async def test_acknowledged_writes_survive_a_kill(tmp_path: Path) -> None:
     finally:
         client.close()
         server.stop()
+
+
+async def test_an_unordered_insertion_stores_what_is_new_and_names_the_doubles(items: Collection) -> None:
+    await items.insert_one({"_id": "b", "first": True})
+    with pytest.raises(BulkWriteError) as raised:
+        await items.insert_many([{"_id": name} for name in "abc"], ordered=False)
+    assert [error["code"] for error in raised.value.details["writeErrors"]] == [11000]
+    assert await found(items, {}) == ["a", "b", "c"]
+    assert (await items.find_one({"_id": "b"}))["first"] is True

@@ -14,7 +14,7 @@ Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 """A digest as it is written everywhere: `sha256:` and 64 lower-case hexadecimal digits."""
 
 
-def sha256_bytes(data: bytes) -> str:
+def sha256_bytes(data: bytes | memoryview) -> str:
     """Return the digest of `data`."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 

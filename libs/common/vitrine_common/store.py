@@ -18,6 +18,7 @@ from vitrine_common.settings import MongoSettings
 
 D = TypeVar("D", bound=Document)
 
+_DUPLICATE = 11000
 _TRANSLATION: tuple[tuple[type[errors.PyMongoError], type[Exception], str], ...] = (
     (errors.DuplicateKeyError, Conflict, "something of that name exists already"),
     (errors.ConnectionFailure, Unavailable, "the database does not answer; try again in a moment"),
@@ -149,6 +150,20 @@ class Collection(Generic[D]):
             await self._raw.insert_one(raw)
         await self.outbox.send(document.id, envelopes)
         return document
+
+    async def insert_all(self, documents: Sequence[D]) -> None:
+        """Store new documents in one round trip; those that exist already stay as they are."""
+        self._check_writer()
+        raws = [{**to_bson(document), "outbox": {}, "outbox_count": 0} for document in documents]
+        if not raws:
+            return
+        try:
+            with _translated():
+                await self._raw.insert_many(raws, ordered=False)
+        except errors.BulkWriteError as error:
+            found = (error.details or {}).get("writeErrors", [])
+            if not found or any(item.get("code") != _DUPLICATE for item in found):
+                raise
 
     async def update(
         self,

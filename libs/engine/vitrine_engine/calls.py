@@ -95,6 +95,7 @@ class Calls:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
                     await host.wait_ended(PLACE)
+            stream.conclude()
 
 
 async def _open(host: Host, limits: Limits) -> _Stream:
@@ -165,6 +166,16 @@ class _Stream(asyncio.Protocol):
         if not self._calls and self._transport is not None:
             self._transport.close()
 
+    def conclude(self) -> None:
+        """Fail the calls that were not answered."""
+        reason, message = Reason.PLATFORM_ERROR, "the sandbox ended unexpectedly"
+        if self._host.stopping:
+            reason, message = Reason.CANCELLED, "the sandbox was stopped"
+        elif self._host.meter.out_of_memory_kills() > self._kills:
+            limit = self._limits.memory_bytes / MIB
+            reason, message = Reason.OUT_OF_MEMORY, f"the call needed more than its {limit:g} MiB of memory"
+        self._drop(self.fault or CallError(reason, message))
+
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -183,14 +194,7 @@ class _Stream(asyncio.Protocol):
             self._fail(Reason.SANDBOX_VIOLATION, f"the sandbox broke the protocol: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the base class names it
-        """Fail the calls that were not answered."""
-        reason, message = Reason.PLATFORM_ERROR, "the sandbox ended unexpectedly"
-        if self._host.stopping:
-            reason, message = Reason.CANCELLED, "the sandbox was stopped"
-        elif self._host.meter.out_of_memory_kills() > self._kills:
-            limit = self._limits.memory_bytes / MIB
-            reason, message = Reason.OUT_OF_MEMORY, f"the call needed more than its {limit:g} MiB of memory"
-        self._drop(self.fault or CallError(reason, message))
+        """Note that no more answers come; why, is known once nothing is left of the run."""
         self.ended.set()
 
     def _frame(self) -> tuple[dict[str, Any], bytes] | None:

@@ -187,10 +187,9 @@ def _lifespan(services: Services) -> Lifespan:
         try:
             await platform.start()
             await services.hub.open(platform.bus.client)
-            await services.inference.calling.open(platform.bus.client)
+            await services.inference.open(platform)
             await services.receipts.signer.open()
             await broker.start()
-            platform.background(services.inference.calling.watch_forever(), "calls")
             platform.background(services.sweep_forever(), "sweep")
             if services.receipts.signer.enabled:
                 platform.background(services.receipts_due.forever(), "receipts")
@@ -204,7 +203,7 @@ def _lifespan(services: Services) -> Lifespan:
             yield
         finally:
             services.hub.close()
-            services.inference.calling.close()
+            await services.inference.close()
             await platform.stop()
             await broker.stop()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from vitrine_api.errors import RateLimited
 from vitrine_api.link_states import check_usable
+from vitrine_api.quotas import share
 from vitrine_api.repository import Links
 from vitrine_api.run_inputs import SentExample, SentFile
 from vitrine_common.clock import utcnow
@@ -41,6 +42,27 @@ class Quota:
                 if taken is not None:
                     return taken
         raise StaleState("too many runs of this link begin at once; try again in a moment")
+
+    async def take_some(self, link: ShareLink, most: int) -> tuple[ShareLink, int]:
+        """Count up to `most` runs at once, for calls that follow, and return how many.
+
+        When little is left, it is one at a time, so that other processes get some, too. Raises as `take`.
+        """
+        known = await self._links.links.get(link.id)
+        check_usable(known)
+        if known.rate_runs is not None:
+            return await self.take(known), 1
+        number = share(most, None if known.max_runs is None else known.max_runs - known.runs_used)
+        taken = await self._links.count_run(known, {}, number)
+        return (taken, number) if taken is not None else (await self.take(known), 1)
+
+    async def give_some(self, link: ShareLink, number: int) -> None:
+        """Undo `take_some` for calls that did not come to be."""
+        if link.rate_runs is not None:
+            for _ in range(number):
+                await self.give_back(link)
+            return
+        await self._links.count_run(link, {}, -number)
 
     async def _take_from_rate(self, link: ShareLink) -> ShareLink | None:
         if link.max_runs is not None and link.runs_used >= link.max_runs:

@@ -7,6 +7,7 @@ at once goes over it. Days are those of UTC.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vitrine_api.notifications.news import News, Notices
@@ -90,6 +91,21 @@ class Quotas:
         use, limit = await self._usage.of(user_id, _today()), await self._limit(user_id, "runs")
         if await self._usage.take(use, "blind_runs", number, limit) is None:
             raise _over("runs", use.blind_runs, limit, number)
+
+    async def take_some_runs(self, user_id: str, most: int, *, blind: bool = False) -> int:
+        """Count up to `most` runs at once, for calls that follow, and return how many. Raises OverQuota.
+
+        When little is left, it is one at a time, so that other processes get some, too.
+        """
+        use, limit = await self._usage.of(user_id, _today()), await self._limit(user_id, "runs")
+        used = use.blind_runs if blind else use.runs
+        number = share(most, limit - used)
+        if number > 1:
+            with suppress(OverQuota):
+                await self.take_runs(user_id, number, blind=blind)
+                return number
+        await self.take_runs(user_id, blind=blind)
+        return 1
 
     async def give_runs(self, user_id: str, number: int = 1, *, blind: bool = False) -> None:
         """Undo `take_runs`: the runs did not come to be."""
@@ -183,6 +199,11 @@ class Quotas:
                 data={"quota": quota.name},
             )
         )
+
+
+def share(most: int, left: int | None) -> int:
+    """Return how much of what is left one process may take at once: at most an eighth, at least one."""
+    return most if left is None else max(1, min(most, left // 8))
 
 
 def _over(counter: str, used: int, limit: int, amount: int) -> OverQuota:

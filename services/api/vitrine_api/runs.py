@@ -43,6 +43,8 @@ class RunRecord:
     @property
     def state(self) -> RunState:
         """Where it stands; queued while no runner has taken note of it."""
+        if self.run is None and self.request.call is not None:
+            return self.request.call.state
         return self.run.state if self.run else RunState.QUEUED
 
     @property

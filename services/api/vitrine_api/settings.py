@@ -21,6 +21,17 @@ class ApiSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address that is listened on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port; 0 takes a free one.")
+    state_dir: Path = Field(
+        default=Path("/var/lib/vitrine/api"),
+        description="Folder for the journal of synchronous calls: what was answered and is not yet in the "
+        "database. Several processes may share it.",
+    )
+    journal_sync_seconds: float = Field(
+        default=0.2,
+        ge=0,
+        description="How often the journal is forced to disk; what came since is lost when the machine (not "
+        "just the process) dies. 0: every answer waits for it.",
+    )
     public_url: str = Field(
         default="", description="How people reach the api; printed in links. Without it, host and port."
     )

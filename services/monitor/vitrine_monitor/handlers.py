@@ -9,9 +9,9 @@ from faststream.nats import NatsRouter
 
 from vitrine_common.bus import Poison, on
 from vitrine_common.errors import NotFound
-from vitrine_common.messages import Envelope, LinkDeleted, RunFinished, VersionDeleted
+from vitrine_common.messages import CallRecorded, Envelope, LinkDeleted, RunFinished, VersionDeleted
 from vitrine_monitor.repository import ScoringRepository
-from vitrine_monitor.scoring import score
+from vitrine_monitor.scoring import score, score_calls
 from vitrine_monitor.settings import MonitorSettings
 
 router = NatsRouter()
@@ -31,6 +31,16 @@ async def run_finished(
 
 for _state in ("succeeded", "failed", "cancelled", "expired"):
     on(router, "monitor", f"run.{_state}", concurrency=8)(run_finished)
+
+
+@on(router, "monitor", "call.recorded")
+async def call_recorded(
+    envelope: Envelope[CallRecorded],
+    repository: Annotated[ScoringRepository, Context("repository")],
+    settings: Annotated[MonitorSettings, Context("settings")],
+) -> None:
+    """Record many synchronous calls."""
+    await score_calls(envelope.payload.run_ids, repository, settings.raw_retention_seconds)
 
 
 @on(router, "monitor", "version.deleted")

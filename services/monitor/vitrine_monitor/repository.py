@@ -28,6 +28,25 @@ class ScoringRepository:
         run = await self._runs.get(run_id)
         return run, await self._requests.get(run_id), await self._versions.get(run.version_id)
 
+    async def sources_of_calls(self, run_ids: Sequence[str]) -> list[tuple[Run, RunRequest, Version]]:
+        """Return those of the runs that still exist, each with its request and version."""
+        where = {"_id": {"$in": list(run_ids)}}
+        order, limit = (("_id", 1),), len(run_ids) or 1
+        runs = {run.id: run for run in await self._runs.find(where, order, limit)}
+        requests = {request.id: request for request in await self._requests.find(where, order, limit)}
+        wanted = sorted({run.version_id for run in runs.values()})
+        found = await self._versions.find({"_id": {"$in": wanted}}, order, len(wanted) or 1)
+        versions = {version.id: version for version in found}
+        return [
+            (run, requests[run.id], versions[run.version_id])
+            for run in runs.values()
+            if run.id in requests and run.version_id in versions
+        ]
+
+    async def add_all(self, records: Sequence[ScoringRecord]) -> None:
+        """Store records in one round trip; runs that have one keep it."""
+        await self._records.insert_all(records)
+
     async def add(self, record: ScoringRecord) -> bool:
         """Store the record unless the run has one; say whether it was new."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from vitrine_common.clock import after, utcnow
 from vitrine_common.documents import LONG_AGO, Run, RunRequest, ScoringRecord, Version
@@ -20,7 +21,7 @@ def make_record(run: Run, request: RunRequest, version: Version, retention_secon
         version: whose declared inputs give the types.
         retention_seconds: how long the input values stay; 0 leaves them out.
     """
-    declared = {item.name: item.type for item in Spec.model_validate(version.spec).effective_inputs()}
+    declared = _declared(version)
     values = json.loads(request.inputs)
     inputs = [summarise_input(name, declared.get(name, "json"), value) for name, value in values.items()]
     keep = retention_seconds > 0
@@ -42,6 +43,18 @@ def make_record(run: Run, request: RunRequest, version: Version, retention_secon
         raw_inputs=request.inputs if keep else None,
         raw_expires_at=after(retention_seconds) if keep else LONG_AGO,
     )
+
+
+def _declared(version: Version) -> dict[str, str]:
+    return {item.name: item.type for item in Spec.model_validate(version.spec).effective_inputs()}
+
+
+async def score_calls(
+    run_ids: Sequence[str], repository: ScoringRepository, retention_seconds: float
+) -> None:
+    """Record many synchronous calls, each once, however often they are told."""
+    sources = await repository.sources_of_calls(run_ids)
+    await repository.add_all([make_record(*source, retention_seconds) for source in sources])
 
 
 async def score(run_id: str, repository: ScoringRepository, retention_seconds: float) -> None:

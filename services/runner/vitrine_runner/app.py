@@ -21,6 +21,7 @@ from vitrine_common.shelf import Shelf
 from vitrine_engine import Engine, Isolation, StartError, open_engine
 from vitrine_runner.beating import Heartbeat
 from vitrine_runner.bundles import Bundles, Datasets
+from vitrine_runner.call_book import CallBook
 from vitrine_runner.calling import Calling
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
@@ -96,6 +97,7 @@ async def use(
         context.set_global("dispatcher", dispatcher)
         cancellation = Cancellation(runs, platform.bus)
         context.set_global("cancellation", cancellation)
+        context.set_global("recording", CallBook(runs, platform.bus))
         context.set_global("pool", pool)
         context.set_global("fleet", fleet)
         platform.background(reap_forever(runs.queue, dispatcher.requeue, work.reap_seconds), "reaper")

@@ -12,6 +12,7 @@ from vitrine_common.bus import Poison, on, on_live
 from vitrine_common.errors import NotFound
 from vitrine_common.fleet import Fleet
 from vitrine_common.messages import (
+    CallRecord,
     ClaimCancel,
     ClaimCancelling,
     ClaimCheckStart,
@@ -28,6 +29,7 @@ from vitrine_common.messages import (
     VersionReady,
     WarmEnvironment,
 )
+from vitrine_runner.call_book import CallBook
 from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
@@ -38,6 +40,7 @@ TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
 TheFleet = Annotated[Fleet, Context("fleet")]
 TheWarming = Annotated[Warming, Context("warming")]
+TheRecording = Annotated[CallBook, Context("recording")]
 TheEraser = Annotated[Eraser, Context("eraser")]
 TheClaims = Annotated[ClaimWorker, Context("claims")]
 TheClaimCancellation = Annotated[ClaimCancellation, Context("claim_cancellation")]
@@ -50,6 +53,7 @@ def make_routers(*, gpu: bool) -> list[NatsRouter]:
         on(router, "runner", f"run.start.{device}")(run_start)
         on(router, "runner", f"claim.check.{device}")(claim_check)
     on(router, "runner", "run.cancel", concurrency=8)(run_cancel)
+    on(router, "runner", "call.record")(call_record)
     on(router, "runner", "claim.cancel", concurrency=8)(claim_cancel)
     on(router, "runner", "link.revoked")(link_revoked)
     on(router, "runner", "version.ready")(version_ready)
@@ -79,6 +83,11 @@ async def run_waiting(envelope: Envelope[RunWaiting], dispatcher: TheDispatcher)
 async def runner_beat(envelope: Envelope[RunnerBeat], fleet: TheFleet) -> None:
     """Take note of what a runner has to give."""
     fleet.hear(envelope.payload)
+
+
+async def call_record(envelope: Envelope[CallRecord], recording: TheRecording) -> None:
+    """Write synchronous calls down as runs."""
+    await recording.record(envelope.payload.run_ids)
 
 
 async def run_cancel(envelope: Envelope[RunCancel], cancellation: TheCancellation) -> None:

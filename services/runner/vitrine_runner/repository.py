@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from vitrine_common.clock import after, utcnow
-from vitrine_common.documents import ClaimCheck, ClaimCheckRequest, Repeat, Run, RunRequest
+from vitrine_common.documents import CallOutcome, ClaimCheck, ClaimCheckRequest, Repeat, Run, RunRequest
 from vitrine_common.errors import Conflict, NotFound
 from vitrine_common.leases import WorkQueue
 from vitrine_common.messages import ClaimChecked, ClaimCheckStart, Message, RunFinished, RunStart
@@ -48,6 +48,13 @@ class Runs:
     async def erase(self, **where: str) -> None:
         """Delete the runs of a version or link that is gone."""
         await self._runs.delete(where)
+
+    async def record_calls(self, run_ids: Sequence[str]) -> None:
+        """Write down the runs of synchronous calls; those that are written down stay as they are."""
+        where = {"_id": {"$in": list(run_ids)}}
+        requests = await self._requests.find(where, (("_id", 1),), len(run_ids) or 1)
+        runs = [_run_of_call(request, request.call) for request in requests if request.call is not None]
+        await self._runs.insert_all(runs)
 
     async def request(self, run_id: str) -> RunRequest:
         """Return what was asked for; raises NotFound."""
@@ -135,6 +142,8 @@ class Runs:
 
         The run that comes back is either cancelled or has `cancel_requested`.
         """
+        if request.call is not None:
+            return None  # it was answered before it was stored
         await self.accept(request)
         for _ in range(3):  # it may begin, or return to the queue, between the two looks
             done = await self.settle(
@@ -171,7 +180,7 @@ class Runs:
         ids = [request.id for request in requests]
         known = await self._runs.find({"_id": {"$in": ids}}, limit=len(ids))
         over = {run.id for run in known if run.state not in _UNFINISHED}
-        return [request for request in requests if request.id not in over]
+        return [request for request in requests if request.id not in over and request.call is None]
 
 
 _WAS_CANCELLED = "The run was cancelled."
@@ -194,6 +203,24 @@ def _new_run(request: RunRequest) -> Run:
         gpus=request.gpus,
         gpu_memory=request.gpu_memory,
         expires_at=request.expires_at,
+    )
+
+
+def _run_of_call(request: RunRequest, call: CallOutcome) -> Run:
+    return _new_run(request).model_copy(
+        update={
+            "state": call.state,
+            "reason": call.reason,
+            "message": call.message,
+            "cold": call.cold,
+            "outputs": call.outputs,
+            "timings": call.timings,
+            "attempt": 1,
+            "started_at": request.created_at,
+            "finished_at": call.finished_at,
+            "runner": call.runner,
+            "synchronous": True,
+        }
     )
 
 

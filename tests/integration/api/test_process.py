@@ -31,6 +31,7 @@ async def process(api: Instance, tmp_path: Path) -> AsyncIterator[tuple[asyncio.
         "VITRINE_S3_SECRET_KEY": platform.s3.secret_key.get_secret_value(),
         "VITRINE_S3_BUCKET": platform.s3.bucket,
         "VITRINE_API_PORT": str(port),
+        "VITRINE_API_STATE_DIR": str(tmp_path / "state"),
         "VITRINE_READY_FD": str(writer),
     }
     with (tmp_path / "log").open("wb") as log:

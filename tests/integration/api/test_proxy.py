@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,13 +25,15 @@ Start = Callable[[str], Awaitable[httpx.AsyncClient]]
 
 
 @pytest.fixture
-async def start(api: Instance) -> AsyncIterator[Start]:
+async def start(api: Instance, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts an api over the same servers that believes some proxies."""
 
     @asynccontextmanager
     async def running(trusted: str) -> AsyncIterator[httpx.AsyncClient]:
         port = free_port()
-        settings = ApiSettings(port=port, public_url=PUBLIC, trusted_proxies=trusted, login_rate=1)
+        settings = ApiSettings(
+            port=port, public_url=PUBLIC, trusted_proxies=trusted, login_rate=1, state_dir=tmp_path
+        )
         server = make_server(make_platform("api", api.platform.settings), settings)
         serving = asyncio.create_task(server.serve())
         while not server.started:

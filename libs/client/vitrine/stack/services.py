@@ -101,6 +101,7 @@ def service_environment(
         environment.setdefault("VITRINE_API_MAIL_DIR", str(data / "mails"))
         environment.setdefault("VITRINE_API_SIGNING_KEY_FILE", str(data / "keys" / "signing-key.pem"))
         environment.setdefault("VITRINE_API_TOMBSTONE_FILE", str(data / "tombstones" / "deleted.jsonl"))
+        environment["VITRINE_API_STATE_DIR"] = str(data / "api")
     if name in {"runner", "trainer"}:
         environment[f"VITRINE_{name.upper()}_STATE_DIR"] = str(data / name)
         environment[f"VITRINE_{name.upper()}_ENGINE"] = settings.engine

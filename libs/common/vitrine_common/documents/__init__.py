@@ -23,7 +23,7 @@ from vitrine_common.documents.mail import Mail
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
 from vitrine_common.documents.notification import Notification, NotificationWishes
 from vitrine_common.documents.receipt import Receipt, SigningKey
-from vitrine_common.documents.run import Conditions, Output, Run, RunRequest, Timings
+from vitrine_common.documents.run import CallOutcome, Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
 from vitrine_common.documents.usage import AccountUse, BuildCharge
@@ -98,6 +98,7 @@ __all__ = [
     "Build",
     "BuildCharge",
     "BuildProblem",
+    "CallOutcome",
     "CheckDataset",
     "ChecklistItem",
     "Checkpoint",

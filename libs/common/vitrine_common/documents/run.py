@@ -12,11 +12,47 @@ from vitrine_common.fairness import Flow
 from vitrine_common.states import Reason, RunState
 
 
+class Output(BaseModel):
+    """One result. Either `value` (canonical JSON) or a stored file (`digest`) is set."""
+
+    name: str
+    type: str
+    value: str | None = None
+    digest: str | None = None
+    size: int | None = None
+    media_type: str | None = None
+    filename: str | None = None
+
+
+class Timings(BaseModel):
+    """Where the time went, in milliseconds; None where it does not apply."""
+
+    queued_ms: float | None = None
+    start_ms: float | None = None
+    compute_ms: float | None = None
+    save_ms: float | None = None
+    total_ms: float | None = None
+
+
+class CallOutcome(BaseModel):
+    """How a synchronous call ended; it was answered before it was written down here."""
+
+    state: RunState
+    reason: Reason | None = None
+    message: str = ""
+    cold: bool | None = None
+    outputs: list[Output] = []
+    timings: Timings = Timings()
+    finished_at: datetime
+    runner: str | None = None
+
+
 class RunRequest(Document):
     """An accepted request. Its id is the run's id.
 
     `inputs` is the canonical JSON of the checked values by input name; a file-like value is an object
-    `{"digest", "size", "media_type", "filename"}` whose bytes are stored.
+    `{"digest", "size", "media_type", "filename"}` whose bytes are stored. Tensors of a synchronous call stand
+    there as `tensor:NAME`, described and not stored.
     """
 
     COLLECTION: ClassVar[str] = "run_requests"
@@ -45,33 +81,13 @@ class RunRequest(Document):
     gpu_memory: int = 0
     expires_at: datetime
     trace: dict[str, str] = {}
+    call: CallOutcome | None = None
+    """Of a synchronous call, which waits for no runner any more."""
 
     @property
     def flow(self) -> Flow:
         """With whom the run shares a place in the queue."""
         return Flow(self.owner_id, self.link_id or self.user_id or "", self.version_id)
-
-
-class Output(BaseModel):
-    """One result. Either `value` (canonical JSON) or a stored file (`digest`) is set."""
-
-    name: str
-    type: str
-    value: str | None = None
-    digest: str | None = None
-    size: int | None = None
-    media_type: str | None = None
-    filename: str | None = None
-
-
-class Timings(BaseModel):
-    """Where the time went, in milliseconds; None where it does not apply."""
-
-    queued_ms: float | None = None
-    start_ms: float | None = None
-    compute_ms: float | None = None
-    save_ms: float | None = None
-    total_ms: float | None = None
 
 
 class Conditions(BaseModel):
@@ -132,6 +148,8 @@ class Run(WorkDocument):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     runner: str | None = None
+    synchronous: bool = False
+    """Whether it was a synchronous call. Its receipt is issued when somebody asks for it."""
 
     def output_values(self) -> dict[str, Any]:
         """Return the JSON texts of the outputs that are values, by name."""

@@ -7,7 +7,7 @@ from vitrine_common.messages.build import (
     BuildSucceeded,
     EnvironmentRequest,
 )
-from vitrine_common.messages.call import ModelAnswer, ModelCall, Signature
+from vitrine_common.messages.call import CallRecord, CallRecorded, ModelAnswer, ModelCall, Signature
 from vitrine_common.messages.claim import (
     ClaimCancel,
     ClaimCancelling,
@@ -48,6 +48,8 @@ __all__ = [
     "BuildProgress",
     "BuildStart",
     "BuildSucceeded",
+    "CallRecord",
+    "CallRecorded",
     "ClaimCancel",
     "ClaimCancelling",
     "ClaimCheckStart",

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vitrine_common.messages.envelope import Exchange
+from vitrine_common.messages.envelope import Command, Event, Exchange
 from vitrine_common.states import Reason
 
 _LENGTH = struct.Struct("!I")
@@ -101,6 +101,22 @@ class ModelAnswer(Carrier, Exchange):
     def subject(self) -> str:
         """Return the pattern of inboxes: the request names its own."""
         return "_INBOX.>"
+
+
+class CallRecord(Command):
+    """Write down the runs of synchronous calls, whose outcomes stand in their requests."""
+
+    TYPE: ClassVar[str] = "call.record"
+
+    run_ids: list[str]
+
+
+class CallRecorded(Event):
+    """Synchronous calls are written down as runs."""
+
+    TYPE: ClassVar[str] = "call.recorded"
+
+    run_ids: list[str]
 
 
 def warm_subject(version_digest: str) -> str:

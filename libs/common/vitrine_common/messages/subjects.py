@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vitrine_common.messages.build import BuildFailed, BuildProgress, BuildStart, BuildSucceeded
-from vitrine_common.messages.call import ModelAnswer, ModelCall
+from vitrine_common.messages.call import CallRecord, CallRecorded, ModelAnswer, ModelCall
 from vitrine_common.messages.claim import (
     ClaimCancel,
     ClaimCancelling,
@@ -70,6 +70,7 @@ ROUTES: tuple[Route, ...] = (
     Route(BuildStart, ("build.start",), ("api", "trainer"), ("builder",)),
     Route(RunStart, ("run.start.cpu", "run.start.gpu"), ("api", "runner"), ("runner",)),
     Route(RunCancel, ("run.cancel",), ("api",), ("runner",)),
+    Route(CallRecord, ("call.record",), ("api",), ("runner",)),
     Route(ClaimCheckStart, ("claim.check.cpu", "claim.check.gpu"), ("api", "runner"), ("runner",)),
     Route(ClaimCancel, ("claim.cancel",), ("api",), ("runner",)),
     Route(TrainStart, ("train.start",), ("api", "trainer"), ("trainer",)),
@@ -83,6 +84,7 @@ ROUTES: tuple[Route, ...] = (
         ("runner",),
         ("api", "monitor"),
     ),
+    Route(CallRecorded, ("call.recorded",), ("runner",), ("monitor",)),
     Route(ClaimChecked, ("claim.checked",), ("runner",), ("api",)),
     Route(TrialStarted, ("trial.started",), ("trainer",)),
     Route(TrialFinished, ("trial.finished",), ("trainer",)),

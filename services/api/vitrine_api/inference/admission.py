@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from vitrine_api.credentials import hash_secret
 from vitrine_api.link_states import check_usable
@@ -41,6 +42,7 @@ class Admitted:
     version: Version
     spec: Spec
     rate_key: str
+    device: Literal["cpu", "gpu"] = "cpu"
     ends_at: datetime | None = None
     """When the token or link ends by the clock."""
 
@@ -145,12 +147,16 @@ class Admissions:
             raise Unauthenticated("this token does not exist, was revoked, or has expired; log in again")
         version = await self._models.version(member, reference)
         require(member, Action.RUN, version)
-        spec = Spec.model_validate(version.spec)
-        return Admitted(member, version, spec, f"account:{member.id}", member.ends_at)
+        return _admitted(member, version, f"account:{member.id}", member.ends_at)
 
     async def _read_by_link(self, token: str, secret: str, passed: str | None, address: str) -> Admitted:
         visitor = await self._links.visitor(token, secret, address=address, passed=passed)
         version = await self._links.version(visitor)
         require(visitor, Action.RUN, version)
-        spec = Spec.model_validate(version.spec)
-        return Admitted(visitor, version, spec, f"link:{visitor.link.id}:{address}", visitor.link.expires_at)
+        return _admitted(visitor, version, f"link:{visitor.link.id}:{address}", visitor.link.expires_at)
+
+
+def _admitted(principal: Principal, version: Version, rate_key: str, ends_at: datetime | None) -> Admitted:
+    spec = Spec.model_validate(version.spec)
+    device: Literal["cpu", "gpu"] = "gpu" if spec.limits().gpu else "cpu"
+    return Admitted(principal, version, spec, rate_key, device, ends_at)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from vitrine_api import blindness
 from vitrine_api.inference.admission import Admissions, Admitted
-from vitrine_api.inference.calling import Calling
+from vitrine_api.inference.calling import Calling, NotServed
 from vitrine_api.inference.datatypes import BY_DTYPE
+from vitrine_api.inference.leases import Leases
 from vitrine_api.inference.protocol import InferRequest, Tensor, tensors_of
-from vitrine_api.link_quota import Quota
-from vitrine_api.quotas import Quotas
+from vitrine_api.inference.recording import Ended, Recorder
 from vitrine_api.rates import RateLimit
-from vitrine_api.runs import take_run
+from vitrine_common.clock import utcnow
 from vitrine_common.errors import Conflict, Invalid, TooLarge, Unavailable, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ModelAnswer, ModelCall, Signature
+from vitrine_common.service import Platform
 from vitrine_common.states import Reason
 
 PLATFORM = "vitrine"
@@ -53,8 +55,8 @@ class Inference:
     Args:
         admissions: who may call what.
         calling: the way to the runners.
-        quotas: of owners.
-        quota: of links.
+        leases: quotas of owners and links.
+        recorder: writes calls down.
         rate: calls by account, or link and address.
         patience: seconds that a call may wait for its turn.
     """
@@ -63,18 +65,37 @@ class Inference:
         self,
         admissions: Admissions,
         calling: Calling,
-        quotas: Quotas,
-        quota: Quota,
+        leases: Leases,
+        recorder: Recorder,
         rate: RateLimit,
         patience: float,
     ) -> None:
         self.admissions = admissions
         self.calling = calling
-        self._quotas = quotas
-        self._quota = quota
+        self.leases = leases
+        self.recorder = recorder
         self._rate = rate
         self._patience = patience
+        self._storing: asyncio.Task[None] | None = None
         self._signatures: dict[tuple[str, str], tuple[tuple[Signature, ...], tuple[Signature, ...]]] = {}
+
+    async def open(self, platform: Platform) -> None:
+        """Take over what killed processes left, hear answers, and begin to store. Raises Unavailable."""
+        self.recorder.open()
+        await self.calling.open(platform.bus.client)
+        platform.background(self.calling.watch_forever(), "calls")
+        platform.background(self.leases.tend_forever(), "leases")
+        platform.background(self.recorder.sync_forever(), "journal")
+        self._storing = platform.background(self.recorder.store_forever(), "records of calls")
+
+    async def close(self) -> None:
+        """Give quotas back and store what was written down; no call comes any more."""
+        if self._storing is not None:
+            self._storing.cancel()
+            await asyncio.wait([self._storing])
+        await self.leases.close()
+        await self.recorder.close()
+        self.calling.close()
 
     async def infer(self, admitted: Admitted, request: InferRequest) -> list[Tensor]:
         """Return the outputs. Raises what the version, the quotas, the model or the runners have to say."""
@@ -86,10 +107,27 @@ class Inference:
         if link is not None and link.max_input_bytes is not None and len(body) > link.max_input_bytes:
             raise TooLarge(f"the inputs have {len(body)} bytes; this link takes {link.max_input_bytes}")
         self._rate.take(admitted.rate_key)
-        await self._reserve(admitted)
-        answered = await self.calling.call(call, body)
-        _raise_failure(answered.head)
-        return tensors_of(answered.head.tensors, answered.body)
+        await self.leases.take(admitted)
+        await self.recorder.audit(admitted)
+        began = utcnow()
+        try:
+            answered = await self.calling.call(call, body)
+        except NotServed:
+            self.leases.give(admitted)
+            raise
+        except Unavailable as error:
+            # It may have been begun, so it is a run, and stays counted.
+            ended = Ended(None, (), Reason.PLATFORM_ERROR, error.message)
+            await self.recorder.note(call.call_id, admitted, request, began, ended)
+            raise
+        head = answered.head
+        if head.state != "answered":
+            ended = Ended(head, (), head.reason or Reason.PLATFORM_ERROR, head.message)
+            await self.recorder.note(call.call_id, admitted, request, began, ended)
+            _raise_failure(head)
+        tensors = tensors_of(head.tensors, answered.body)
+        await self.recorder.note(call.call_id, admitted, request, began, Ended(head, tensors))
+        return tensors
 
     async def describe(self, admitted: Admitted) -> Described:
         """Return the model's signature, which needs a worker the first time that it is asked for."""
@@ -113,21 +151,13 @@ class Inference:
             version_digest=version.digest,
             environment_digest=version.environment_digest or "",
             owner_id=version.owner_id,
-            device="gpu" if admitted.spec.limits().gpu else "cpu",
+            device=admitted.device,
             describe=describe,
             outputs=tuple(item.name for item in request.outputs),
             tensors=tuple(item.part for item in request.inputs),
             size=sum(len(item.data) for item in request.inputs),
             patience=self._patience,
         )
-
-    async def _reserve(self, admitted: Admitted) -> None:
-        """Count a run; what fails later stays counted, since it may have been computed."""
-        link = admitted.link
-        if link is not None:
-            await take_run(self._quota, self._quotas, link)
-        else:
-            await self._quotas.take_runs(admitted.version.owner_id)
 
 
 def names_of(admitted: Admitted) -> tuple[str, str]:

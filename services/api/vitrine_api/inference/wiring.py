@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from vitrine_api.inference.admission import Admissions
 from vitrine_api.inference.calling import Calling
+from vitrine_api.inference.journal import Journal
+from vitrine_api.inference.leases import Leases
+from vitrine_api.inference.recording import Recorder
 from vitrine_api.inference.service import Inference
 from vitrine_api.link_quota import Quota
 from vitrine_api.links import Links
@@ -27,11 +30,12 @@ def wire_inference(  # noqa: PLR0917 - called in one place
     quotas: Quotas,
 ) -> Inference:
     """Return the use cases of synchronous calls."""
+    journal = Journal(settings.state_dir / "journal", settings.journal_sync_seconds)
     return Inference(
         Admissions(tokens, models, links),
         Calling(Carriage(platform.settings.shared_dir, platform.blobs)),
-        quotas,
-        Quota(repository.links),
+        Leases(quotas, Quota(repository.links)),
+        Recorder(journal, repository.runs.requests, repository.accounts, platform.bus),
         RateLimit("calls", settings.call_rate),
         settings.call_wait_seconds,
     )

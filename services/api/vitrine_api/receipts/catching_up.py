@@ -80,7 +80,7 @@ class CatchUp:
                     self._open.add(run_id)
                 continue
             self._open.discard(run_id)
-            if run.state in ATTESTED and run_id not in done:
+            if run.state in ATTESTED and run_id not in done and not run.synchronous:
                 issued += await self._issue(run_id)
         return issued
 

@@ -55,7 +55,7 @@ class Links:
         """
         where: dict[str, Any] = {"_id": link.id}
         if by > 0 and link.max_runs is not None:
-            where["runs_used"] = {"$lt": link.max_runs}
+            where["runs_used"] = {"$lte": link.max_runs - by}
         increments = {"runs_used": by}
         if "rate_times" in changes:
             where["rate_revision"] = link.rate_revision
