@@ -15,12 +15,8 @@ from vitrine_common.archives import extract_archive, is_archive
 from vitrine_common.bundle import Manifest, bundle_warnings, check_runnable
 from vitrine_common.errors import Invalid, Problem
 from vitrine_common.scan import Scan, scan_dataset, scan_directory
+from vitrine_common.signature.onnx import NotOnnx, read_signature
 from vitrine_common.spec.errors import SpecProblem
-
-_FOREIGN = {
-    "cog.yaml": "a Cog project",
-    "MLmodel": "an MLflow model",
-}
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,14 @@ def read_bundle(
     directory: Path, report: Callable[[str, int], None] | None = None, *, for_training: bool = False
 ) -> Bundle:
     """Hash the files of `directory` and check them. Raises BadBundle naming each problem by file and line."""
-    with _as_bad_bundle(directory):
+    with _as_bad_bundle():
         scan = scan_directory(directory, report=report)
     problems = _unfit(scan, for_training=for_training)
     if problems:
         raise bad_bundle(problems)
-    return Bundle(scan.manifest, scan.sources, (*scan.spec.warnings(), *bundle_warnings(scan.manifest)))
+    return Bundle(
+        scan.manifest, scan.sources, (*scan.notes, *scan.spec.warnings(), *bundle_warnings(scan.manifest))
+    )
 
 
 def read_dataset(path: Path, report: Callable[[str, int], None] | None = None) -> Bundle:
@@ -85,11 +83,6 @@ def model_name(stem: str) -> str:
     return kept or "model"
 
 
-def foreign_project(directory: Path) -> str | None:
-    """Say what a directory without a vitrine.yaml is in another tool's words, or return None."""
-    return next((what for name, what in _FOREIGN.items() if (directory / name).is_file()), None)
-
-
 def _unfit(scan: Scan, *, for_training: bool) -> list[Problem]:
     if not for_training:
         return check_runnable(scan.spec, scan.manifest, scan.spec_file)
@@ -100,10 +93,16 @@ def _unfit(scan: Scan, *, for_training: bool) -> list[Problem]:
 
 
 def _wrapped_onnx(file: Path, folder: Path) -> Path:
-    """Put an ONNX file (and the weights that stand beside it) into a bundle of its own."""
-    for source in (file, file.with_name(file.name + ".data"), file.with_name(file.name + "_data")):
-        if source.is_file():
-            _link_or_copy(source, folder / source.name)
+    """Put an ONNX file, and the files beside it that hold its weights, into a bundle of its own."""
+    try:
+        weights = read_signature(file).external
+    except (NotOnnx, OSError) as error:
+        raise BadBundle(f"{file.name} cannot be read as an ONNX model: {error}") from error
+    for name in (file.name, *weights):
+        source, target = file.parent / name, folder / name
+        if target.resolve().is_relative_to(folder.resolve()) and source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(source, target)
     spec = {"name": model_name(file.stem), "onnx": file.name}
     lines = [f"{key}: {_quoted(value)}\n" for key, value in spec.items()]
     (folder / "vitrine.yaml").write_text("".join(lines), encoding="utf-8")
@@ -122,18 +121,11 @@ def _quoted(text: str) -> str:
 
 
 @contextmanager
-def _as_bad_bundle(directory: Path | None = None) -> Iterator[None]:
+def _as_bad_bundle() -> Iterator[None]:
     try:
         yield
     except Invalid as error:
-        foreign = foreign_project(directory) if directory else None
-        lacks_spec = any("`vitrine init`" in problem.message for problem in error.problems)
-        advice = ""
-        if foreign and lacks_spec:
-            advice = (
-                f"This is {foreign}, which is not taken as it stands yet: `vitrine init` says what to write."
-            )
-        raise bad_bundle(error.problems or (Problem("", error.message),), advice) from error
+        raise bad_bundle(error.problems or (Problem("", error.message),)) from error
 
 
 def _fault(problem: Problem) -> Fault:

@@ -24,6 +24,7 @@ from vitrine_common.bundle import (
 )
 from vitrine_common.digests import sha256_file
 from vitrine_common.errors import Problem
+from vitrine_common.projects import find_bare_model, find_project
 from vitrine_common.signature import resolved
 from vitrine_common.spec.document import MAX_BYTES
 from vitrine_common.spec.model import Spec
@@ -53,6 +54,7 @@ DEFAULT_IGNORES = (
     "node_modules/",
     ".DS_Store",
     ".vitrine/",
+    ".cog/",
     IGNORE_FILE,
 )
 """Never part of a bundle unless `.vitrineignore` takes it back in (`!name`): caches, and what is secret."""
@@ -69,6 +71,8 @@ class Scan:
     spec: Spec
     spec_file: str
     sources: dict[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What the author should know although the directory is accepted."""
 
 
 def scan_directory(
@@ -82,7 +86,7 @@ def scan_directory(
     root = directory.resolve()
     if not root.is_dir():
         raise BundleError([Problem(str(directory), "is not a directory; give the one with vitrine.yaml")])
-    spec, spec_file = read_spec(root)
+    spec, spec_file, notes = _spec_of(root)
     sources = _collect(root, limits)
     spec = resolved(spec, sources.get, spec_file)
     entries = []
@@ -94,7 +98,7 @@ def scan_directory(
     problems = check_manifest(manifest, limits) + check_spec_files(spec, manifest, spec_file)
     if problems:
         raise BundleError(problems)
-    return Scan(manifest, spec, spec_file, sources)
+    return Scan(manifest, spec, spec_file, sources, notes)
 
 
 def scan_dataset(
@@ -126,6 +130,15 @@ def scan_dataset(
     if problems:
         raise BundleError(problems)
     return manifest, sources
+
+
+def _spec_of(directory: Path) -> tuple[Spec, str, tuple[str, ...]]:
+    """Return the spec, its file's name, and notes; a project of another tool needs no spec of its own."""
+    if not any((directory / name).is_file() for name in SPEC_FILES):
+        project = find_project(directory) or find_bare_model(directory)
+        if project is not None:
+            return project.spec, project.file, project.notes
+    return *read_spec(directory), ()
 
 
 def read_spec(directory: Path) -> tuple[Spec, str]:

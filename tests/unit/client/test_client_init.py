@@ -140,12 +140,32 @@ def test_the_examples_are_understood(example: str, names: list[str] | None) -> N
     assert [item.name for item in spec.effective_inputs()] == wanted
 
 
-@pytest.mark.parametrize(("name", "what"), [("cog.yaml", "a Cog project"), ("MLmodel", "an MLflow model")])
-def test_other_tools_projects_are_named_and_told_what_to_write(tmp_path: Path, name: str, what: str) -> None:
+def test_a_cog_project_is_drafted_as_it_says(tmp_path: Path) -> None:
+    text = "build: {python_packages: [numpy]}\npredict: predict.py:Predictor\n"
+    (tmp_path / "cog.yaml").write_text(text)
+    draft = draft_directory(tmp_path)
+    spec = load_spec(draft.text)
+    assert (spec.predictor, spec.package.requirements) == ("predict.py:Predictor", ["numpy"])
+    assert draft.found == "a Cog project"
+    assert "`vitrine push`" in draft.notes[0]
+
+
+@pytest.mark.parametrize("name", ["cog.yaml", "MLmodel"])
+def test_other_tools_projects_that_say_too_little_are_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x: 1\n")
-    with pytest.raises(BadBundle, match=what) as raised:
+    with pytest.raises(BadBundle) as raised:
         draft_directory(tmp_path)
-    assert "vitrine init" in raised.value.advice
+    assert name in str(raised.value.faults[0])
+
+
+def test_a_class_with_predict_is_drafted_as_a_predictor(tmp_path: Path) -> None:
+    code = (
+        "import numpy\nclass Reader:\n    def setup(self): ...\n    def predict(self, x: str) -> str: ...\n"
+    )
+    (tmp_path / "predict.py").write_text(code)
+    draft = draft_directory(tmp_path)
+    assert load_spec(draft.text).predictor == "predict.py:Reader"
+    assert draft.found == "predict.py:Reader"
 
 
 def test_an_empty_directory_is_told_what_to_put_there(tmp_path: Path) -> None:

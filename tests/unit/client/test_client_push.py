@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import onnx_bytes
 from client_doubles import FakePlatform, problem
 from vitrine.errors import BadBundle, Refused, Unreachable, UploadFailed
 from vitrine.push import Silent
@@ -217,13 +218,23 @@ def test_an_archive_is_unpacked(platform: FakePlatform, model: Path, tmp_path: P
 
 
 def test_a_bare_onnx_file_gets_a_vitrine_yaml(platform: FakePlatform, tmp_path: Path) -> None:
-    (tmp_path / "My Net.onnx").write_bytes(b"onnx")
+    (tmp_path / "My Net.onnx").write_bytes(onnx_bytes.model(weights=[onnx_bytes.weight("w", "w/big.bin")]))
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/big.bin").write_bytes(b"weights")
     with platform.client() as client:
         client.push(tmp_path / "My Net.onnx")
     manifest = platform.manifests[0]["manifest"]
-    assert manifest["spec"] == {"name": "my-net", "onnx": "My Net.onnx"}
-    assert {one["path"] for one in manifest["files"]} == {"My Net.onnx", "vitrine.yaml"}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["My Net.onnx"]
+    assert manifest["spec"]["name"] == "my-net"
+    assert manifest["spec"]["onnx"] == "My Net.onnx"
+    assert [item["name"] for item in manifest["spec"]["inputs"]] == ["x"]
+    assert {one["path"] for one in manifest["files"]} == {"My Net.onnx", "vitrine.yaml", "w/big.bin"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["My Net.onnx", "w"]
+
+
+def test_a_file_that_only_ends_like_an_onnx_model_is_refused(platform: FakePlatform, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"this is text")
+    with platform.client() as client, pytest.raises(BadBundle, match="cannot be read as an ONNX model"):
+        client.push(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize(
@@ -238,11 +249,15 @@ def test_what_cannot_be_pushed_says_so(platform: FakePlatform, tmp_path: Path, n
     assert words in " ".join([raised.value.message, *map(str, raised.value.faults)])
 
 
-def test_a_cog_project_is_told_that_it_comes_later(platform: FakePlatform, tmp_path: Path) -> None:
+def test_a_cog_project_is_pushed_as_it_is(platform: FakePlatform, tmp_path: Path) -> None:
     (tmp_path / "cog.yaml").write_text("predict: predict.py:Predictor\n")
-    with platform.client() as client, pytest.raises(BadBundle) as raised:
+    code = "class Predictor:\n    def predict(self, n: int) -> str: ...\n"
+    (tmp_path / "predict.py").write_text(code)
+    with platform.client() as client:
         client.push(tmp_path)
-    assert "a Cog project" in raised.value.advice
+    spec = platform.manifests[0]["manifest"]["spec"]
+    assert spec["predictor"] == "predict.py:Predictor"
+    assert [item["name"] for item in spec["inputs"]] == ["n"]
 
 
 def test_a_refusal_of_the_platform_carries_its_fields(platform: FakePlatform, model: Path) -> None:

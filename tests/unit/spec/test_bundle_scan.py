@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+import onnx_bytes
 from vitrine_common.bundle import (
     BundleError,
     BundleLimits,
@@ -205,7 +206,7 @@ def test_a_trained_file_may_come_later_but_not_be_run_without(directory: Path) -
     (directory / "out" / "m.onnx").write_bytes(b"")
     scan = scan_directory(directory)
     assert "0 bytes" in check_runnable(scan.spec, scan.manifest)[0].message
-    (directory / "out" / "m.onnx").write_bytes(b"x")
+    (directory / "out" / "m.onnx").write_bytes(onnx_bytes.model())
     scan = scan_directory(directory)
     assert check_runnable(scan.spec, scan.manifest) == []
 

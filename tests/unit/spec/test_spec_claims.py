@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import onnx_bytes
 from vitrine_common.bundle import BundleError
 from vitrine_common.scan import scan_dataset, scan_directory
 from vitrine_common.spec import Claim, SpecError, load_spec
@@ -98,7 +99,7 @@ def test_a_claim_may_use_more_than_a_run() -> None:
 
 
 def test_a_path_that_the_bundle_lacks_is_named(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"x")
+    (tmp_path / "m.onnx").write_bytes(onnx_bytes.model())
     (tmp_path / "one.csv").write_text("1")
     text = HEAD + "    expected: 1\n    dataset: {}\n"
     for path, says in (("./data", "vitrine data push"), ("./one.csv\n    extend: {}", "needs a directory")):

@@ -12,25 +12,15 @@ from vitrine.detection import yaml_text
 from vitrine.detection.arguments import Argument, read_arguments
 from vitrine.detection.files import IMAGES, WEIGHTS, files_of, third_party
 from vitrine.errors import BadBundle
-from vitrine.sources import model_name
+from vitrine.sources import bad_bundle, model_name
+from vitrine_common.errors import Invalid
+from vitrine_common.projects import find_project
 
 _PREFERRED = ("predict", "infer", "inference", "generate", "test", "run", "demo", "main", "app")
 _NOT_RUN = ("train", "setup", "conftest", "dataset", "data", "utils", "config", "__init__")
 _MAX_SCRIPT = 2_000_000
 _PACKAGE_LISTS = ("requirements.txt", "uv.lock", "pyproject.toml", "environment.yml", "environment.yaml")
 """In the order in which one is taken; a lock before the project that it is made of."""
-_COG_ADVICE = (
-    "Predictor classes are not run yet. Write a script that takes its inputs as flags and prints or writes "
-    "its result (python predict.py --prompt TEXT), then `vitrine init` again."
-)
-_MLFLOW_ADVICE = (
-    "MLflow models are not run yet. Export it as model.onnx, or write a script that loads it and takes its "
-    "inputs as flags, then `vitrine init` again."
-)
-_FOREIGN = {
-    "cog.yaml": ("a Cog project", _COG_ADVICE),
-    "MLmodel": ("an MLflow model", _MLFLOW_ADVICE),
-}
 
 
 @dataclass(frozen=True)
@@ -56,12 +46,12 @@ class Script:
 def draft_directory(directory: Path) -> Draft:
     """Return the draft for `directory`. Raises BadBundle, saying what to write, when nothing can be run."""
     names = {path.name for path in directory.iterdir()}
+    project = _project(directory)
+    if project is not None:
+        return project
     scripts = [script for path in sorted(directory.glob("*.py")) if (script := _read(path)) is not None]
     runnable = sorted((one for one in scripts if _may_run(one)), key=_rank)
     weights = sorted(name for name in names if name.endswith(".onnx"))
-    foreign = next((words for name, words in _FOREIGN.items() if name in names), None)
-    if foreign and not weights and not any(one.arguments for one in runnable):
-        raise BadBundle(f"{directory} is {foreign[0]}, which is not taken yet", advice=foreign[1])
     base = yaml_text.head(model_name(directory.resolve().name))
     tail = yaml_text.training("train.py" in names, bool(weights) or not runnable)
     if weights and not any(one.arguments and _is_preferred(one) for one in runnable):
@@ -69,6 +59,12 @@ def draft_directory(directory: Path) -> Draft:
         return Draft(
             base + yaml_text.onnx(weights[0]) + tail, weights[0], (several,) if len(weights) > 1 else ()
         )
+    predictor = next((found for one in scripts if (found := predictor_of(one.tree))), None)
+    if predictor is not None and not any(one.arguments and _is_preferred(one) for one in runnable):
+        script = next(one for one in scripts if predictor_of(one.tree) == predictor)
+        package, missing = _packages(script, names, directory)
+        body = yaml_text.predictor(f"{script.name}:{predictor}")
+        return Draft(base + body + package + tail, f"{script.name}:{predictor}", missing)
     if not runnable:
         advice = "Put a script (predict.py) or an exported model.onnx there, then run `vitrine init` again."
         raise BadBundle(f"{directory} has no Python script and no ONNX file at its top", advice=advice)
@@ -76,6 +72,37 @@ def draft_directory(directory: Path) -> Draft:
     body, notes = _script_draft(script)
     package, missing = _packages(script, names, directory)
     return Draft(base + body + package + tail, script.name, (*notes, *missing))
+
+
+def _project(directory: Path) -> Draft | None:
+    """Return the draft for a project of another tool, which says by itself what runs."""
+    try:
+        found = find_project(directory)
+    except Invalid as error:
+        raise bad_bundle(error.problems) from error
+    if found is None:
+        return None
+    spec = found.spec
+    head = yaml_text.head(spec.name)
+    note = f"{found.file} is enough: without a vitrine.yaml, `vitrine push` takes what it says."
+    body = yaml_text.project({key: value for key, value in spec.plain().items() if key != "name"})
+    return Draft(head + body, found.what, (note, *found.notes))
+
+
+def predictor_of(tree: ast.Module) -> str | None:
+    """Return the class of a file that looks like a predictor: one with `predict`, or `run` beside `setup`."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            methods = {
+                item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+            takes_part = methods & {"setup"} or bases & {"BasePredictor", "BaseRunner"}
+            if "predict" in methods and (takes_part or node.name == "Predictor"):
+                return node.name
+            if "run" in methods and takes_part:
+                return node.name
+    return None
 
 
 def _script_draft(script: Script) -> tuple[str, tuple[str, ...]]:

@@ -48,6 +48,22 @@ def onnx(file: str) -> str:
     )
 
 
+def predictor(target: str) -> str:
+    """Return the section of a predictor, whose inputs and outputs are read from its type hints."""
+    return (
+        f"\npredictor: {target}\n"
+        "\n"
+        "# Inputs and outputs come from the type hints of `predict`. To say more of one:\n"
+        "# inputs:\n"
+        "#   prompt: {type: text, description: What to write about, examples: [the sea]}\n"
+    )
+
+
+def project(spec: dict[str, Any]) -> str:
+    """Return the sections of a project of another tool."""
+    return "\n" + "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in spec.items())
+
+
 def download(script: str, source: str | None, target: str | None) -> str:
     """Return the section of a script that reads a file and leaves a result."""
     lines = ["", "model:", f"  command: {scalar('python ' + script)}"]
