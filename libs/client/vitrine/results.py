@@ -174,6 +174,7 @@ class Run(Work):
     outputs: list[Output] = Field(default_factory=list)
     timings: dict[str, Any] = Field(default_factory=dict)
     cold: bool | None = None
+    attempt: int = 1
     version_digest: str | None = None
     visitor: str | None = None
 

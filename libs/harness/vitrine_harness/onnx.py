@@ -7,6 +7,7 @@ dropped every capability and filtered system calls, before the packages of the e
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from vitrine_harness import calls, images, results, tensors
@@ -14,6 +15,14 @@ from vitrine_harness.cell import BUNDLE
 from vitrine_harness.executing import NoModelError
 from vitrine_harness.frames import Channel
 from vitrine_harness.jobs import Failed, Job
+
+MAPPED_BYTES = 1 << 30
+"""External weights from this size stay pages of their file, shared by all workers on the host. Smaller ones
+ONNX Runtime copies into the order that its kernels like best: up to three times faster for batches of a few
+rows, for ten times the loading and memory of the worker's own."""
+GRAPH_BYTES = 64 << 20
+"""A larger model has its weights inside."""
+_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f][^\n]+)")
 
 
 def load(request: dict[str, Any], setup: dict[str, Any]) -> OnnxServer:
@@ -107,11 +116,27 @@ def _session(path: str, setup: dict[str, Any]) -> tuple[Any, Any]:
     options.log_severity_level = 4
     # Spinning threads burn the CPU quota of the sandbox between requests.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if external_bytes(path) >= MAPPED_BYTES:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=_providers(onnxruntime, setup))
     except Exception as error:
         raise NoModelError(f"the ONNX file cannot be loaded: {_first_line(error)}") from error
     return session, onnxruntime.RunOptions
+
+
+def external_bytes(path: str) -> int:
+    """Return the size of the files that hold a model's weights outside of it.
+
+    Their names stand in the model as the value of the key `location` (onnx.proto, `external_data`). Whatever
+    a hostile file makes of this only decides between two ways to compute the same.
+    """
+    if os.path.getsize(path) > GRAPH_BYTES:
+        return 0
+    with open(path, "rb") as file:
+        names = {found[1 : 1 + found[0]] for found in _LOCATION.findall(file.read())}
+    files = [os.path.join(os.fsencode(os.path.dirname(path)), name) for name in names]
+    return sum(os.path.getsize(file) for file in files if os.path.isfile(file))
 
 
 def _providers(onnxruntime: Any, setup: dict[str, Any]) -> list[str]:

@@ -117,6 +117,7 @@ def run_out(
         outputs=outputs_out(outputs, url, sight),
         timings=run.timings if run else Timings(),
         cold=run.cold if run else None,
+        attempt=run.attempt if run else 0,
         exit_code=run.exit_code if run else None,
         peak_memory_bytes=run.peak_memory_bytes if run else None,
         log_tail=sight.text(run.log_tail) if run and may_open else "",

@@ -147,6 +147,7 @@ class RunOut(BaseModel):
     outputs: list[OutputOut]
     timings: Timings
     cold: bool | None
+    attempt: int = Field(description="How often it was begun: more than once where a worker stopped.")
     exit_code: int | None
     peak_memory_bytes: int | None
     log_tail: str

@@ -9,7 +9,7 @@ from vitrine_common.bus import Bus
 from vitrine_common.documents import RunRequest
 from vitrine_common.messages import RunCancelling
 from vitrine_common.states import RUN
-from vitrine_runner.live import tell_end
+from vitrine_runner.live import tell_state
 from vitrine_runner.repository import Runs
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Cancellation:
         number = 0
         for request in await self._runs.overdue(LOOK_BACK_SECONDS):
             if (run := await self._runs.expire(request)) is not None:
-                await tell_end(self._bus, run)
+                await tell_state(self._bus, run)
                 number += 1
         return number
 
@@ -67,7 +67,7 @@ class Cancellation:
         if run is None:
             return
         if RUN.is_final(run.state):
-            await tell_end(self._bus, run)
+            await tell_state(self._bus, run)
         else:
             # Written down already: should this be lost, the holder's next heartbeat sees it.
             await self._bus.tell(RunCancelling(run_id=run.id))

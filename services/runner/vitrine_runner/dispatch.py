@@ -21,10 +21,9 @@ from vitrine_common.documents import Run, RunRequest
 from vitrine_common.errors import Unavailable
 from vitrine_common.messages import RunWaiting
 from vitrine_common.run_queue import Device, Head, head_of, head_of_news, news_of
-from vitrine_common.states import RUN
 from vitrine_runner.backlog import Backlog
 from vitrine_runner.execution import Desk, Execution
-from vitrine_runner.live import tell_end
+from vitrine_runner.live import tell_state
 from vitrine_runner.placement import Placement
 from vitrine_runner.slots import Slots
 
@@ -212,8 +211,8 @@ class Dispatcher:
                 self._requests.popitem(last=False)
 
     async def _tell(self, run: Run | None) -> None:
-        if run is not None and RUN.is_final(run.state):
-            await tell_end(self._desk.bus, run)
+        if run is not None:
+            await tell_state(self._desk.bus, run)
 
 
 async def _patiently(call: Callable[[], Awaitable[T]], in_progress: SignOfLife) -> T:

@@ -245,11 +245,11 @@ class Execution:
     async def _insist_give_back(self, *, counted: bool) -> None:
         while True:
             try:
-                await self._desk.runs.give_back(self._run, self._request, counted=counted)
+                run = await self._desk.runs.give_back(self._run, self._request, counted=counted)
             except Unavailable:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
-                return await self._feed.state(RunState.QUEUED)
+                return await self._feed.state(RunState.QUEUED, run.message)
 
     async def _finish(self, ending: Ending) -> None:
         state = _STATES.get(ending.reason, RunState.FAILED)

@@ -30,8 +30,8 @@ def as_text(piece: Any) -> str:
     return piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False) + "\n"
 
 
-async def tell_end(bus: Bus, run: Run) -> None:
-    """Tell whoever watches that a run is over; for runs that ended without being worked on."""
+async def tell_state(bus: Bus, run: Run) -> None:
+    """Tell whoever watches that a run is over, or waits again; for runs that nobody works on."""
     feed = LiveFeed(bus, run.id)
     await feed.state(run.state, run.message)
 

@@ -66,7 +66,7 @@ class Runs:
         return run or await self.claim(request.id)
 
     def _ours(self) -> dict[str, Any]:
-        return {"runner": self._holder, "started_at": utcnow()}
+        return {"runner": self._holder, "started_at": utcnow(), "message": ""}
 
     async def claim(self, run_id: str) -> Run | None:
         """Make a run that waits ours, in `starting`; None when it does not wait any more."""
@@ -106,6 +106,8 @@ class Runs:
     async def give_back(self, run: Run, request: RunRequest, *, counted: bool) -> Run:
         """Put a run that we hold back into the queue; `counted` says whether the attempt counts."""
         changes = {**_AFRESH, "attempt": run.attempt if counted else run.attempt - 1}
+        if counted:
+            changes["message"] = self._tried_again(run)
         again = RunStart(run_id=run.id, device=request.device)
         return await self.queue.advance(run, RunState.QUEUED, changes, [again])
 
@@ -124,7 +126,14 @@ class Runs:
             return await self.settle(run.id, run.state, RunState.FAILED, Reason.PLATFORM_ERROR, message)
         request = await self.request(run.id)
         again = RunStart(run_id=run.id, device=request.device)
-        return await self.queue.settle(run.id, run.state, RunState.QUEUED, _AFRESH, [again])
+        changes = {**_AFRESH, "message": self._tried_again(run)}
+        return await self.queue.settle(run.id, run.state, RunState.QUEUED, changes, [again])
+
+    def _tried_again(self, run: Run) -> str:
+        return (
+            "The worker stopped before there was a result. The run is begun again: attempt "
+            f"{run.attempt + 1} of at most {self._max_attempts}."
+        )
 
     async def settle(
         self, run_id: str, source: RunState, target: RunState, reason: Reason, message: str
@@ -184,7 +193,7 @@ class Runs:
 
 
 _WAS_CANCELLED = "The run was cancelled."
-_AFRESH = {"cold": None, "started_at": None, "runner": None}
+_AFRESH: Mapping[str, Any] = {"cold": None, "started_at": None, "runner": None}
 
 
 def _new_run(request: RunRequest) -> Run:

@@ -210,5 +210,7 @@ def _show_failure(ended: Run) -> None:
 def _timing(ended: Run) -> str:
     timings: dict[str, Any] = ended.timings
     start = "cold" if ended.cold else "warm"
+    if ended.attempt > 1:
+        start += f"; begun {ended.attempt} times: a worker stopped"
     took, computed = timings.get("total_ms"), timings.get("compute_ms")
     return f"{formats.milliseconds(took)} ({start}; the model {formats.milliseconds(computed)})  {ended.id}"

@@ -66,6 +66,7 @@ def run_view(record: RunRecord, version: Version | None, reader: Reader) -> view
         finished_at=run.finished_at if run else None,
         queued_ms=timings.queued_ms if timings else None,
         cold_start_ms=timings.start_ms if timings and run and run.cold else None,
+        attempt=run.attempt if run else 0,
         compute_ms=timings.compute_ms if timings else None,
         total_ms=timings.total_ms if timings else None,
         inputs=_inputs(request.inputs, spec, f"{reader.base}/{request.id}", reader.sight)

@@ -57,6 +57,8 @@ class RunView:
     """Time to start the model; None where it was warm."""
     compute_ms: float | None = None
     """The model's own time."""
+    attempt: int = 0
+    """How often it was begun: more than once where a worker stopped."""
     total_ms: float | None = None
     progress: float | None = None
     """From 0 to 1, where the model says."""
