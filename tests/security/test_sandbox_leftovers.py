@@ -199,6 +199,53 @@ asyncio.run(main())
 """
 
 
+PLAIN_ZYGOTE = """
+import asyncio, sys
+from pathlib import Path
+from vitrine_engine import *
+from vitrine_engine.process import ProcessEngine
+
+async def main():
+    root = Path(sys.argv[1])
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    environment, bundle = root / "env", root / "bundles" / "v" / "files"
+    (environment / "lib" / version / "site-packages").mkdir(parents=True)
+    (environment / "lib" / version / "site-packages" / "numpy.py").write_text("")
+    (environment / "bin").mkdir()
+    for name in (version, "python3", "python"):
+        (environment / "bin" / name).symlink_to(f"/opt/python/bin/{version}")
+    (environment / "pyvenv.cfg").write_text("home = /opt/python/bin\\n")
+    bundle.mkdir(parents=True)
+    (bundle / "w").write_text("weights")
+    (bundle / "x.py").write_text("import numpy")
+    engine = ProcessEngine(root / "state", bundles=root / "bundles")
+    limits = Limits(memory_bytes=128 << 20, disk_bytes=8 << 20)
+    spec = SandboxSpec(id="plain", environment=environment, bundle=bundle, owner="o", limits=limits)
+    await engine.warm(spec)
+    sandbox = await engine.start(spec)
+    await sandbox.load(ScriptModel())
+
+    async def run(code):
+        said = b""
+        async for event in sandbox.run(RunRequest(id="r", argv=("python", "-c", code), wall_seconds=30)):
+            said += event.data if isinstance(event, Log) and event.stream == "stdout" else b""
+        return event.outcome.reason, said.decode().strip()
+
+    found = [
+        await run("import sys; print('numpy' in sys.modules, open('w').read()); open('w', 'w').write('bad')"),
+        await run("import os; print(open('w').read(), sorted(os.listdir('/bundle')), os.listdir('/vitrine/shared'))"),
+        await run("x = []\\nwhile True: x.append(bytearray(1_000_000))"),
+        await run("print(open('/proc/self/status').read().count('0000000000000000'))"),
+    ]
+    await sandbox.stop()
+    (zygote,) = engine.figures().zygotes
+    await engine.aclose()
+    print([*((reason and reason.value, said) for reason, said in found), zygote.forks])
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may enter; those of pytest are closed again by each session that starts."""
@@ -209,8 +256,29 @@ def open_folder() -> Iterator[Path]:
 
 def test_an_ordinary_user_has_an_engine_too(open_folder: Path) -> None:
     """Without root there are no own users and perhaps no control groups; all else holds."""
+    assert _said_by_an_ordinary_user(PLAIN_USER, open_folder) == [
+        (None, "bad"),
+        (None, "weights refused"),
+        ("user_error", "CapBnd:\t0000000000000000"),
+        ("out_of_memory", ""),
+        (None, "works"),
+    ]
+
+
+def test_an_ordinary_user_has_zygotes_too(open_folder: Path) -> None:
+    """They are looked at from outside by a service that is no root, either."""
+    assert _said_by_an_ordinary_user(PLAIN_ZYGOTE, open_folder) == [
+        (None, "True weights"),
+        (None, "weights ['w', 'x.py'] []"),
+        ("out_of_memory", ""),
+        (None, "8"),
+        4,
+    ]
+
+
+def _said_by_an_ordinary_user(program: str, folder: Path) -> Any:
     python = sys.executable if os.geteuid() != 0 else _python_for_everyone()
-    libraries, work = open_folder / "lib", open_folder / "work"
+    libraries, work = folder / "lib", folder / "work"
     for package in (vitrine_engine, vitrine_harness):
         source = Path(package.__file__ or "").parent
         shutil.copytree(source, libraries / source.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -218,22 +286,16 @@ def test_an_ordinary_user_has_an_engine_too(open_folder: Path) -> None:
     work.mkdir()
     work.chmod(0o777)
     done = subprocess.run(
-        [python, "-c", PLAIN_USER, work],
+        [python, "-c", program, work],
         **(NOBODY if os.geteuid() == 0 else {}),
-        cwd=open_folder,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(libraries)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert eval(done.stdout) == [
-        (None, "bad"),
-        (None, "weights refused"),
-        ("user_error", "CapBnd:\t0000000000000000"),
-        ("out_of_memory", ""),
-        (None, "works"),
-    ]
+    return eval(done.stdout)
 
 
 def _python_for_everyone() -> str:

@@ -23,7 +23,6 @@ from vitrine_engine.protocol import (
     CallError,
     Engine,
     EngineError,
-    EngineFigures,
     InputFile,
     Isolation,
     Limits,
@@ -43,9 +42,8 @@ from vitrine_engine.protocol import (
     StartError,
     TensorSignature,
     Usage,
-    ZygoteFigures,
-    ZygotePolicy,
 )
+from vitrine_engine.zygotes import EngineFigures, ZygoteFigures, ZygotePolicy
 
 __all__ = [
     "BASE_IMAGE",

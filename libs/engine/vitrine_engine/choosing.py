@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from vitrine_engine.protocol import Engine, Isolation, StartError, ZygotePolicy
+from vitrine_engine.protocol import Engine, Isolation, StartError
+from vitrine_engine.zygotes import ZygotePolicy
 
 EngineName = Literal["auto", "process", "docker"]
 BASE_IMAGE = "python:3.11-slim-bookworm"

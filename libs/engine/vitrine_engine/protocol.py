@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from vitrine_engine.events import Answer, Reason, RunEvent, Tensor
+from vitrine_engine.zygotes import EngineFigures
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -131,17 +132,6 @@ class SandboxSpec:
     """Show the NVIDIA devices and driver libraries of the host."""
     max_runs: int = 1
     """Runs served at the same time; further calls of `run` wait for their turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZygotePolicy:
-    """How many interpreters with imported modules an engine keeps, used or not; `most` 0 keeps none."""
-
-    most: int = 16
-    idle_seconds: float = 1800.0
-    """Time after which one goes that nobody has used."""
-    memory_bytes: int = 2 * GIB
-    """Their memory together; the least recently used go first. Those in use stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,29 +342,6 @@ class Sandbox(Protocol):
 
     async def wait_exited(self) -> None:
         """Return when the sandbox is gone, by `stop` or by itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZygoteFigures:
-    """One interpreter with imported modules."""
-
-    environment: Path
-    owner: str
-    pid: int
-    memory_bytes: int
-    """Its share of memory (PSS)."""
-    modules: tuple[str, ...]
-    sandboxes: int
-    """How many live that it makes forks for."""
-    forks: int
-    """How many it has made."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFigures:
-    """What an engine holds now, beside its sandboxes."""
-
-    zygotes: tuple[ZygoteFigures, ...] = ()
 
 
 class Engine(Protocol):

@@ -18,7 +18,8 @@ from vitrine_engine.docker.daemon import Daemon, DaemonError
 from vitrine_engine.docker.images import Images
 from vitrine_engine.docker.sandbox import DockerSandbox
 from vitrine_engine.process.layout import Layout
-from vitrine_engine.protocol import EngineFigures, Isolation, SandboxSpec, StartError
+from vitrine_engine.protocol import Isolation, SandboxSpec, StartError
+from vitrine_engine.zygotes import EngineFigures
 
 USER_IDS = (1 << 30, 1 << 29)
 """First user id for sandboxes and how many, where containers share the host's user namespace."""

@@ -22,7 +22,8 @@ from vitrine_engine.process.layout import Layout
 from vitrine_engine.process.nest import Nest
 from vitrine_engine.process.nests import Nests, Shelter
 from vitrine_engine.process.sandbox import ProcessSandbox
-from vitrine_engine.protocol import GIB, EngineFigures, Isolation, SandboxSpec, StartError, ZygotePolicy
+from vitrine_engine.protocol import GIB, Isolation, SandboxSpec, StartError
+from vitrine_engine.zygotes import EngineFigures, ZygotePolicy
 
 JOIN = 'umask 022; while [ "$1" != -- ]; do echo $$ > "$1" || exit 96; shift; done; shift; exec "$@"'
 """Joins control groups, then becomes the launcher: nothing of a sandbox ever runs outside of them."""

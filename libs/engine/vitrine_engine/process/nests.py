@@ -16,7 +16,8 @@ from vitrine_engine.process.nest import Nest, NestGoneError
 from vitrine_engine.process.packets import Packet
 from vitrine_engine.process.verifying import UntrustedError
 from vitrine_engine.process.zygote import ThreadedError, Zygote
-from vitrine_engine.protocol import SandboxSpec, StartError, ZygoteFigures, ZygotePolicy
+from vitrine_engine.protocol import SandboxSpec, StartError
+from vitrine_engine.zygotes import ZygoteFigures, ZygotePolicy
 
 log = logging.getLogger(__name__)
 
