@@ -179,6 +179,71 @@ OPERATOR = v.Operator(
         v.SettingRow(name="VITRINE_API_PUBLIC_URL", value="", is_default=True, description="Public."),
     ),
 )
+RUNNERS = v.Runners(
+    facts=(
+        v.Fact(title="Runs that wait", value="12, the first for 40 s"),
+        v.Fact(title="Runs that wait for a GPU", value="more than 1 000"),
+        v.Fact(title="Places", value="3 of 4 busy"),
+        v.Fact(title="Starts in the last hour", value="1 204 warm, 7 cold"),
+    ),
+    runners=(
+        v.RunnerCard(
+            holder="lab-7:4712",
+            version="1.0.0",
+            state="Answers",
+            tone="good",
+            heard_at=NOW,
+            busy=3,
+            slots=4,
+            busy_share=75.0,
+            memory="1.2 GB used, 6 GB promised of 18 GB",
+            memory_share=33.3,
+            cold_starts=7,
+            warm_starts=1204,
+            workers=(
+                v.WorkerRow(
+                    name="ada/digits@3",
+                    state="busy, 2 of 4 places",
+                    tone="busy",
+                    since=ago(minutes=50),
+                    served=311,
+                    memory="410 MB of 2 GB",
+                    share=20.5,
+                ),
+                v.WorkerRow(
+                    name=f"{LONG}/{LONG}@12",
+                    state="starting",
+                    tone="busy",
+                    since=NOW,
+                    served=0,
+                    memory="of 2 GB",
+                ),
+            ),
+            zygotes=(
+                v.ZygoteRow(
+                    environment="9f2c11d0a1b2",
+                    owner="user_01jq8y3v9m4k7t2x5n6p8r1s3w",
+                    pid=4801,
+                    memory="212 MB",
+                    modules=38,
+                    sandboxes=2,
+                ),
+            ),
+            gpus=(v.GpuRow(name="NVIDIA A100-SXM4-80GB", memory="12 GB of 80 GB", share=15.0, users=1),),
+        ),
+        v.RunnerCard(
+            holder="lab-8:99", version="1.0.0", state="Ends its work", tone="warn", heard_at=NOW, slots=2
+        ),
+        v.RunnerCard(
+            holder=f"{LONG}:1",
+            version="0.9.0",
+            state="Silent",
+            tone="bad",
+            heard_at=ago(minutes=9),
+            told=False,
+        ),
+    ),
+)
 LETTERS = v.DeadLetters(
     total=2,
     letters=(
@@ -305,6 +370,8 @@ BOARD_SAMPLES |= {
         v.Operator(processes=OPERATOR.processes[:1], servers=OPERATOR.servers[:2]),
         replace(OWNER, path="/operator"),
     ),
+    "operator-runners": (RUNNERS, replace(OWNER, path="/operator/runners")),
+    "operator-runners-none": (v.Runners(runners=()), replace(OWNER, path="/operator/runners")),
     "operator-letters": (LETTERS, replace(OWNER, path="/operator/dead-letters")),
     "operator-letters-none": (v.DeadLetters(letters=()), replace(OWNER, path="/operator/dead-letters")),
     "operator-users": (USERS, replace(OWNER, path="/operator/users")),

@@ -46,6 +46,34 @@ class Health(Result):
     missing: tuple[str, ...] = ()
 
 
+class Runner(Result):
+    """A runner; `report` is what it tells of its workers, memory and starts, None from another release."""
+
+    holder: str
+    version: str = ""
+    started_at: datetime | None = None
+    heard_at: datetime | None = None
+    answers: bool = True
+    report: dict[str, Any] | None = None
+
+
+class Waiting(Result):
+    """Runs that wait for one device; `more` where there are more than were counted."""
+
+    device: str
+    number: int = 0
+    more: bool = False
+    longest_seconds: float | None = None
+
+
+class Fleet(Result):
+    """All runners and what waits for them; `references` name the versions that workers serve, by digest."""
+
+    runners: tuple[Runner, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    references: dict[str, str] = Field(default_factory=dict)
+
+
 class Operator:
     """What operators see and do. Every method raises a `vitrine.errors.ClientError`."""
 
@@ -55,6 +83,10 @@ class Operator:
     def health(self) -> Health:
         """Return which processes and servers answer."""
         return Health.model_validate(self._call("GET", "/operator/health"))
+
+    def runners(self) -> Fleet:
+        """Return what every runner has at work, and what waits."""
+        return Fleet.model_validate(self._call("GET", "/operator/runners"))
 
     def dead_letters(self, limit: int = 50, after: str | None = None) -> Page[DeadLetter]:
         """Return messages that nobody could handle, the oldest first."""

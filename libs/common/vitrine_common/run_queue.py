@@ -81,6 +81,12 @@ class RunQueue:
                 found += [Waiting(head.id, flow, head.since) for head in heads]
         return found
 
+    async def length(self, device: Device, limit: int) -> tuple[int, float | None]:
+        """Return how many runs wait, at most `limit`, and since when the first, in milliseconds."""
+        where = {"state": {"$eq": RunState.QUEUED}, "device": {"$eq": device}}
+        rows = await self._runs.values(where, ("created_at",), (("created_at", 1),), limit)
+        return len(rows), rows[0][0] if rows else None
+
     async def begun(self, device: Device, limit: int) -> list[Started]:
         """Return the runs that were begun lately, the latest first."""
         where = {"device": {"$eq": device}, "started_at": {"$gt": 0}}

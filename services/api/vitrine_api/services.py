@@ -54,6 +54,7 @@ from vitrine_api.repository.usage import Usage
 from vitrine_api.resets import Credentials
 from vitrine_api.roles import Roles
 from vitrine_api.run_inputs import RunInputs
+from vitrine_api.runners import Runners
 from vitrine_api.runs import Runs
 from vitrine_api.sessions import Sessions
 from vitrine_api.settings import ApiSettings
@@ -98,6 +99,7 @@ class Services:
     runs: Runs
     inference: Inference
     fleet: Fleet
+    runners: Runners
     links: Links
     doors: Doors
     blind_texts: BlindTexts
@@ -190,6 +192,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     models = Models(repository.bundles, blobs)
     inputs = RunInputs(repository.bundles, models, uploads, blobs)
     fleet = Fleet()
+    instance = Instance(platform, repository, health, settings)
     runs = Runs(repository, inputs, bus, hub, settings, quotas, fleet)
     datasets = Datasets(DatasetRepository(platform.database), repository, blobs, grants)
     collaborators = Collaborators(repository, notices)
@@ -280,7 +283,8 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),
         health=health,
         fleet=fleet,
-        instance=Instance(platform, repository, health, settings),
+        instance=instance,
+        runners=Runners(instance, repository),
         dead_letters=DeadLetters(bus, repository.accounts),
         user_list=UserList(repository.accounts, quotas),
         logins=LoginLimits(repository.accounts, settings.login_rate),

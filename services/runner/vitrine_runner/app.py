@@ -30,6 +30,7 @@ from vitrine_runner.claims_view import Viewer
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
 from vitrine_runner.execution import Desk
+from vitrine_runner.figures import Figures
 from vitrine_runner.gpus import find_gpus
 from vitrine_runner.handlers import make_routers
 from vitrine_runner.placement import Placement
@@ -75,7 +76,6 @@ async def use(
         parts.push_async_callback(engine.aclose)
         _announce(isolation, settings)
         platform.bus.report["isolation"] = asdict(isolation)
-        platform.bus.report["slots"] = settings.slots
         bundles = Bundles(settings.bundles_dir, platform.blobs, settings.bundle_cache_bytes)
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
@@ -91,6 +91,7 @@ async def use(
         placement = Placement(pool, fleet, platform.holder, settings.run_memory_bytes)
         dispatcher = Dispatcher(desk, settings.slots, settings.devices, placement)
         heartbeat = Heartbeat(platform.bus, platform.holder, dispatcher, pool)
+        platform.bus.describe = Figures(engine, pool, dispatcher).told
         parts.push_async_callback(heartbeat.leave)
         parts.push_async_callback(dispatcher.close, settings.stop_seconds)
         context = platform.bus.broker.context

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from vitrine_common.clock import utcnow
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_engine import Sandbox
 from vitrine_runner.bundles import Bundle
@@ -34,6 +36,9 @@ class Worker:
     """Its GPUs."""
     users: int = 0
     idle_since: float = field(default=0.0)
+    served: int = 0
+    """Runs that it was lent for."""
+    since: datetime = field(default_factory=utcnow)
 
     @property
     def is_ready(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
@@ -15,34 +16,29 @@ from vitrine_common.ids import new_id
 from vitrine_common.messages import WarmEnvironment, WarmVersion
 from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
-from vitrine_common.spec import ModelKind
 from vitrine_common.states import Reason
 from vitrine_common.telemetry import span
 from vitrine_engine import (
-    Batching,
     Engine,
     Limits,
-    LoadError,
-    MlflowModel,
-    Model,
-    OnnxModel,
-    PredictorModel,
     Sandbox,
-    SandboxGoneError,
     SandboxSpec,
-    ScriptModel,
     StartError,
 )
 from vitrine_runner.bundles import Bundle, Bundles
 from vitrine_runner.conditions import conditions_of
 from vitrine_runner.errors import RunFault
 from vitrine_runner.gpus import Gpus, Grant
+from vitrine_runner.loading import load_fault, model_of
 from vitrine_runner.settings import RunnerSettings
+from vitrine_runner.starts import Starts
 from vitrine_runner.worker import Lent, Need, Worker
 
-__all__ = ["Lent", "Need", "Worker", "WorkerPool", "model_of"]
+__all__ = ["Lent", "Need", "Worker", "WorkerPool"]
 
 log = logging.getLogger(__name__)
+
+ZYGOTE_SECONDS = 0.5
 
 
 class WorkerPool:
@@ -73,6 +69,9 @@ class WorkerPool:
         self._settings = settings
         self._workers: list[Worker] = []
         self._stopping: dict[asyncio.Task[None], Worker] = {}
+        self.starts = Starts()
+        self._zygotes: tuple[WarmEnvironment, ...] = ()
+        self._zygotes_until = 0.0
         self._set_aside = 0
         """Memory of sandboxes that are no workers: the checks of claims."""
         self._changed = asyncio.Event()
@@ -117,12 +116,18 @@ class WorkerPool:
         return tuple(dict.fromkeys(found))
 
     def warm_environments(self) -> tuple[WarmEnvironment, ...]:
-        """Return the environments in which a worker starts quickly here: one lives, or a zygote does."""
-        ready = [
-            WarmEnvironment(environment_digest=f"sha256:{one.environment.name}", owner_id=one.owner)
-            for one in self._engine.figures().zygotes
-        ]
-        return tuple(dict.fromkeys((*self.environments_in_use(), *ready)))
+        """Return the environments in which a worker starts quickly here: one lives, or a zygote does.
+
+        Zygotes are looked at every half second at most: their memory is measured each time.
+        """
+        now = time.monotonic()
+        if now >= self._zygotes_until:
+            self._zygotes_until = now + ZYGOTE_SECONDS
+            self._zygotes = tuple(
+                WarmEnvironment(environment_digest=f"sha256:{one.environment.name}", owner_id=one.owner)
+                for one in self._engine.figures().zygotes
+            )
+        return tuple(dict.fromkeys((*self.environments_in_use(), *self._zygotes)))
 
     def warmth(self, need: Need) -> Literal[0, 1, 2]:
         """Return 2 where a ready worker has a place, 1 where the environment is warm, else 0."""
@@ -151,6 +156,8 @@ class WorkerPool:
         cold = not worker.starting.done()
         try:
             await asyncio.shield(worker.starting)
+            worker.served += 1
+            self.starts.note(cold=cold)
             yield Lent(worker, cold)
         finally:
             worker.users -= 1
@@ -313,7 +320,7 @@ class WorkerPool:
                 loaded = await sandbox.load(model_of(bundle))
             except BaseException as error:
                 await sandbox.stop()
-                raise _load_fault(error) from error
+                raise load_fault(error) from error
         log.info(
             "worker started",
             extra={
@@ -376,27 +383,3 @@ class WorkerPool:
             if not isinstance(started, BaseException):
                 await started.stop()
                 log.info("worker stopped", extra={"worker": started.id})
-
-
-def model_of(bundle: Bundle) -> Model:
-    """Return what a sandbox is told to load."""
-    form = bundle.form
-    interface = {"inputs": form["inputs"], "outputs": form["outputs"]}
-    match bundle.spec.kind():
-        case ModelKind.ONNX:
-            return OnnxModel(path=form["onnx"], **interface)
-        case ModelKind.MLFLOW:
-            return MlflowModel(path=form["mlflow"], **interface)
-        case ModelKind.PREDICTOR:
-            batching = bundle.spec.scaling.batching
-            sizes = Batching(size=batching.max_size, wait_seconds=batching.max_wait) if batching else None
-            return PredictorModel(target=form["predictor"], batching=sizes, **interface)
-    return ScriptModel()
-
-
-def _load_fault(error: BaseException) -> BaseException:
-    if isinstance(error, LoadError):
-        return RunFault(Reason(error.reason.value), f"The model cannot be loaded: {error}", error.log)
-    if isinstance(error, SandboxGoneError):
-        return RunFault(Reason.PLATFORM_ERROR, f"The sandbox ended while it loaded the model: {error}")
-    return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrine_common.fairness import Begun, Flow, Waiting, serving_order
@@ -35,6 +35,7 @@ def ids(waiting: Sequence[Waiting], begun: Sequence[Begun] = ()) -> list[str]:
     return [one.id for one in serving_order(waiting, begun)]
 
 
+@settings(deadline=None)
 @given(queues(), PASTS)
 def test_everybody_is_served_once_and_the_oldest_of_a_flow_first(
     waiting: list[Waiting], begun: list[Begun]
@@ -46,6 +47,7 @@ def test_everybody_is_served_once_and_the_oldest_of_a_flow_first(
         assert own == sorted(own)
 
 
+@settings(deadline=None)
 @given(queues(), PASTS)
 def test_the_oldest_of_each_flow_tell_who_is_first(waiting: list[Waiting], begun: list[Begun]) -> None:
     heads: dict[Flow, Waiting] = {}
@@ -54,6 +56,7 @@ def test_the_oldest_of_each_flow_tell_who_is_first(waiting: list[Waiting], begun
     assert next(serving_order(heads.values(), begun), None) == next(serving_order(waiting, begun), None)
 
 
+@settings(deadline=None)
 @given(queues(), PASTS)
 def test_neither_the_order_of_what_is_read_nor_of_the_past_matters(
     waiting: list[Waiting], begun: list[Begun]
@@ -62,6 +65,7 @@ def test_neither_the_order_of_what_is_read_nor_of_the_past_matters(
     assert ids(waiting, list(past)) == ids(waiting[::-1], list(past)[::-1])
 
 
+@settings(deadline=None)
 @given(queues(), st.integers(1, 4))
 def test_serving_one_after_the_other_follows_the_order_that_was_told(
     waiting: list[Waiting], places: int
@@ -89,6 +93,7 @@ def _active(one: Begun) -> Begun:
     return Begun(one.flow, one.at, active=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("lmn"), st.sampled_from("vw")), min_size=1, max_size=40))
 def test_an_owner_with_many_runs_gets_no_more_than_its_share(of_the_busy: list[tuple[str, str]]) -> None:
     busy = [

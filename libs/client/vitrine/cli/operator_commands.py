@@ -8,6 +8,7 @@ import typer
 
 from vitrine.cli import formats
 from vitrine.cli.console import note, print_json, table
+from vitrine.cli.runner_lines import fleet_lines, worker_rows
 from vitrine.cli.session import Json, command, connect
 
 Number = Annotated[
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
         help="Messages that nobody could handle.",
     )
     command(operator)(health)
+    command(operator)(runners)
     command(letters, "list")(list_letters)
     command(letters)(replay)
     command(letters)(drop)
@@ -64,6 +66,19 @@ def health(*, json_output: Json = False) -> None:
                 note(f"{one.service}: {formats.harmless(str(warning))}", "yellow")
     if not well:
         raise typer.Exit(1)
+
+
+def runners(*, json_output: Json = False) -> None:
+    """Show what every runner has at work, and what waits for them."""
+    with connect() as client:
+        fleet = client.operator.runners()
+    if json_output:
+        print_json(fleet.document())
+        return
+    columns = ("RUNNER", "VERSION", "STATE", "RUNS", "MEMORY")
+    table(columns, worker_rows(fleet), "No runner was heard; runs wait until one starts.", frozenset({3}))
+    for line in fleet_lines(fleet):
+        note(line)
 
 
 def list_letters(

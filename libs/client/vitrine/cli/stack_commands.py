@@ -120,6 +120,9 @@ def _health(state: StackState, folder: Path) -> Health | None:
 
 
 def _status_text(state: StackState, folder: Path, health: Health | None) -> str:
+    from vitrine.cli.runner_lines import runner_lines  # late, like the client
+    from vitrine.operator import Runner
+
     lines = [f"{state.state}  {state.url if state.state != 'stopped' else ''}".rstrip()]
     for name, part in state.parts.items():
         restarts = f"  restarted {part.restarts}x" if part.restarts else ""
@@ -130,6 +133,9 @@ def _status_text(state: StackState, folder: Path, health: Health | None) -> str:
         lines.append(f"  {one.service:<8} {said}  {one.holder}")
         isolation = one.report.get("isolation") or {}
         lines += [f"  {one.service:<8} warning: {text}" for text in isolation.get("warnings", ())]
+        if one.service == "runner":
+            told = Runner(holder=one.holder, answers=one.answers, report=one.report.get("runner"))
+            lines += [f"  {one.service:<8} {line}" for line in runner_lines(told)]
     if (size := _store_size(folder)) is not None:
         counts = f"{size['environment_count']} environments, {size['layer_count']} layers"
         lines.append(f"Environments: {_gib(size['total'])} of {_gib(size['limit'])} GiB ({counts})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -94,6 +94,8 @@ class Bus:
         self._settings = settings
         self.report: dict[str, Any] = {}
         """What this process tells operators beside its name: what holds of its sandboxes, say."""
+        self.describe: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+        """Called for what is to be told beside `report`, and measured at that moment."""
         self._about = about_process(service)
         self._client: Client | None = None
         self._jetstream: JetStreamContext | None = None
@@ -134,7 +136,8 @@ class Bus:
 
     async def _tell_status(self, asked: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
         del asked  # there is one answer
-        return {**self._about, "report": self.report}
+        measured = await self.describe() if self.describe is not None else {}
+        return {**self._about, "report": {**self.report, **measured}}
 
     @property
     def connected(self) -> bool:

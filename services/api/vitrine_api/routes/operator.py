@@ -13,6 +13,7 @@ from vitrine_api.dependencies import App, Pages, Who
 from vitrine_api.instance import InstanceHealth, Queue, SettingInEffect, StorageUse
 from vitrine_api.policy import Action, require
 from vitrine_api.resources import Listed
+from vitrine_api.runners import FleetState
 
 router = APIRouter(prefix="/api/v1/operator", tags=["operator"])
 
@@ -64,6 +65,12 @@ def letter_out(letter: DeadLetter) -> DeadLetterOut:
 async def health(who: Who, app: App) -> InstanceHealth:
     """Say which processes and servers answer, and what keeps sandboxes apart."""
     return await app.instance.health(who)
+
+
+@router.get("/runners")
+async def runners(who: Who, app: App) -> FleetState:
+    """Say what every runner has at work, and what waits for them."""
+    return await app.runners.state(who)
 
 
 @router.get("/queues")

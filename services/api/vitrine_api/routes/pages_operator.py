@@ -13,6 +13,7 @@ from vitrine_api.mail import FolderMailer
 from vitrine_api.pages import Page, see
 from vitrine_api.policy import Action, require
 from vitrine_api.presenters.operator import letter_row, mail_row, operator_view
+from vitrine_api.presenters.runners import fleet_view
 from vitrine_api.routes.operator import Number
 
 router = APIRouter(prefix="/operator", include_in_schema=False)
@@ -39,6 +40,12 @@ async def operator(visit: Page) -> Response:
         services.dead_letters.count(who),
     )
     return visit.page(operator_view(health, queues, storage, services.instance.settings(who), letters))
+
+
+@router.get("/runners")
+async def runners(visit: Page) -> Response:
+    """Show what every runner has at work."""
+    return visit.page(fleet_view(await visit.services.runners.state(visit.member)))
 
 
 @router.get("/dead-letters")

@@ -104,6 +104,7 @@ from vitrine_api.views.outputs import (
 )
 from vitrine_api.views.page import Account, Fact, FieldProblem, Notice, Paging, RequestContext, View
 from vitrine_api.views.receipts import Finding, NamedDigest, Verify
+from vitrine_api.views.runners import GpuRow, RunnerCard, Runners, WorkerRow, ZygoteRow
 from vitrine_api.views.runs import (
     CodeSample,
     ComparedInput,
@@ -186,6 +187,7 @@ __all__ = [
     "Finding",
     "Forgotten",
     "GoOn",
+    "GpuRow",
     "IdentityRow",
     "ImageField",
     "ImageOutput",
@@ -244,6 +246,8 @@ __all__ = [
     "RunRow",
     "RunStatus",
     "RunView",
+    "RunnerCard",
+    "Runners",
     "RunsPage",
     "ServerRow",
     "SessionRow",
@@ -273,5 +277,7 @@ __all__ = [
     "VersionOption",
     "VersionRow",
     "View",
+    "WorkerRow",
+    "ZygoteRow",
     "render",
 ]
