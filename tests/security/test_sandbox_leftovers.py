@@ -233,7 +233,9 @@ async def main():
 
     found = [
         await run("import sys; print('numpy' in sys.modules, open('w').read()); open('w', 'w').write('bad')"),
-        await run("import os; print(open('w').read(), sorted(os.listdir('/bundle')), os.listdir('/vitrine/shared'))"),
+        await run(
+            "import os; print(open('w').read(), sorted(os.listdir('/bundle')), os.listdir('/vitrine/shared'))"
+        ),
         await run("x = []\\nwhile True: x.append(bytearray(1_000_000))"),
         await run("print(open('/proc/self/status').read().count('0000000000000000'))"),
     ]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 
 import pytest
 
 from sandboxes import perform, python
 from vitrine_engine.process.meter import descendants
+from vitrine_engine.process.nest import NestGoneError
 from zygotes import ZygoteBench
 
 BUNDLE = {"run.py": "import numpy\n"}
@@ -271,9 +274,6 @@ open("weights", "w").write("changed")
 
 
 async def test_killing_a_zygote_costs_no_run(zygotes: ZygoteBench) -> None:
-    import os
-    import signal
-
     sandbox = await zygotes.script(zygotes.environment({"numpy": ""}), BUNDLE)
     (shelter,) = zygotes.shelters
     zygote = shelter.ready_zygote
@@ -281,6 +281,20 @@ async def test_killing_a_zygote_costs_no_run(zygotes: ZygoteBench) -> None:
     os.kill(zygote.pid, signal.SIGKILL)
     ran = await perform(sandbox, *python(IS_FORK))
     assert (ran.outcome.reason, ran.stdout) == (None, "False\n")
+
+
+async def test_who_asks_a_nest_that_dies_is_told_so(zygotes: ZygoteBench) -> None:
+    """And not cancelled: it would take its run along."""
+    await zygotes.script(zygotes.environment({}), {"t.py": ""})
+    (shelter,) = zygotes.shelters
+    nest = await shelter.starting
+    supervisor = descendants(nest.pid)[1]
+    os.kill(supervisor, signal.SIGSTOP)
+    asking = asyncio.ensure_future(nest.ask("census"))
+    await asyncio.sleep(0)
+    os.kill(supervisor, signal.SIGKILL)
+    with pytest.raises(NestGoneError, match="ended"):
+        await asking
 
 
 async def test_a_shell_script_gets_forks_too(zygotes: ZygoteBench) -> None:

@@ -1,4 +1,4 @@
-"""Interpreters that an engine keeps with an environment's modules imported: how many, and what they are now."""
+"""Interpreters that an engine keeps with an environment's modules imported: how many, and what they are."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 from vitrine_harness import cell, run, system, zygote_start
@@ -109,6 +110,10 @@ class Supervisor:
             sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
             serve: Callable[..., None] = run.serve_cell if message["do"] == "run" else run.serve_model
             status = cell.hold(order["bundle"], lambda: serve(*sockets, order, overlay=self.overlay))
+        except BaseException:
+            # The engine logs what comes here: nobody else is told why a cell ended before it could speak.
+            sys.excepthook(*sys.exc_info())
+            raise
         finally:
             os._exit(status)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ KILL_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 STDERR_BYTES = 4096
 REMOVE_ROUNDS = 500
+_log = logging.getLogger(__name__)
 
 
 class NestGoneError(Exception):
@@ -185,9 +187,10 @@ class Nest:
         self.exited.set()
         for ended in self._ended.values():
             ended.set()
-        for answers in self._answers.values():
-            for answer in answers:
-                answer.cancel()
+        for answer in (answer for answers in self._answers.values() for answer in answers):
+            if not answer.done():
+                # Not cancelled: that would look as if somebody had cancelled who asks.
+                answer.set_exception(NestGoneError(f"{self.name} has ended"))
         self._background(self._clean_up())
 
     async def _clean_up(self) -> None:
@@ -198,6 +201,8 @@ class Nest:
             self._on_stderr()
         self._loop.remove_reader(self._process.stderr.fileno())
         self._process.stderr.close()
+        if self._stderr:
+            _log.warning("%s said: %s", self.name, self._stderr.decode(errors="replace").strip())
         await remove(self._group)
         if self._reading is not None:
             # The loop must forget the descriptor before it is closed: its number is soon another nest's,
