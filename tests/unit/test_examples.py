@@ -16,7 +16,7 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/vitrine.yaml"))
 
 
 def test_there_are_the_promised_examples() -> None:
-    assert {"digits", "script-filter", "flags-text"} <= set(NAMES)
+    assert {"digits", "script-filter", "flags-text", "predictor-writer"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,6 +29,14 @@ inputs:
   prompt: text
   length: {type: number, default: 200, min: 1, max: 2000, integer: true}
 """,
+    "A predictor: a class with `setup` and `predict`": """\
+name: poet
+predictor: predict.py:Predictor
+scaling: {concurrency: 4}
+inputs:
+  prompt: {type: text, examples: [the sea]}
+package: [torch==2.13.0]
+""",
     "An ONNX model, without any code": """\
 name: digits
 onnx: model.onnx
@@ -87,8 +95,11 @@ _RULES = """\
 - **Outputs of a script** are the files that match `path` and that the run wrote or changed. A
   directory stands for all files under it. With neither `outputs:` nor `model.output`, what the
   command prints is the output.
-- **An ONNX model without `inputs:`** takes one JSON value named `tensors`, which maps tensor names
-  to nested lists; without `outputs:` it gives the same.
+- **A predictor's** inputs and outputs are read from the type hints of its method when it is pushed.
+  What `inputs:` says of one of them is added; `outputs:` replaces all of them.
+- **An ONNX model without `inputs:`** has one for each tensor of the file; without `outputs:` likewise.
+  Where the file is only trained later, it takes one JSON value named `tensors`, which maps tensor names
+  to nested lists, and gives the same.
 - **`train:`** files that `outputs` names need not exist when the source is pushed: the training
   makes them, and the registered version contains them. `checkpoints` are stored while it runs.
 - **`claims:`** run sealed, in the version's environment: the files of the bundle in the working
@@ -120,6 +131,7 @@ _TITLES: Final = {
     "OutputTensor": "tensor of an output",
     "Resources": "resources",
     "Scaling": "scaling",
+    "Batching": "scaling.batching",
     "Train": "train",
     "TrainMetrics": "train.metrics",
     "Claim": "Claim",
