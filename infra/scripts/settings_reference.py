@@ -11,7 +11,14 @@ from pydantic_settings import BaseSettings
 
 from vitrine_api.settings import ApiSettings
 from vitrine_builder.settings import BuilderSettings
-from vitrine_common.settings import MongoSettings, NatsSettings, PlatformSettings, S3Settings, WorkSettings
+from vitrine_common.settings import (
+    MetricsSettings,
+    MongoSettings,
+    NatsSettings,
+    PlatformSettings,
+    S3Settings,
+    WorkSettings,
+)
 from vitrine_monitor.settings import MonitorSettings
 from vitrine_runner.settings import RunnerSettings
 from vitrine_trainer.settings import TrainerSettings
@@ -22,6 +29,7 @@ SECTIONS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Bytes", S3Settings),
     ("Shared", PlatformSettings),
     ("Work", WorkSettings),
+    ("Metrics", MetricsSettings),
     ("api", ApiSettings),
     ("builder", BuilderSettings),
     ("runner", RunnerSettings),

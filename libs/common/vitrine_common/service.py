@@ -24,9 +24,9 @@ from vitrine_common.blobs import BlobStore
 from vitrine_common.bus import Bus, make_broker
 from vitrine_common.documents import COLLECTIONS
 from vitrine_common.errors import Unavailable
-from vitrine_common.settings import PlatformSettings, WorkSettings
+from vitrine_common.settings import MetricsSettings, PlatformSettings, WorkSettings
 from vitrine_common.store import Database
-from vitrine_common.telemetry import configure_logging, configure_tracing
+from vitrine_common.telemetry import configure_logging, configure_tracing, metrics
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Platform:
     holder: str
     """This process's name in leases."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _ends: list[Callable[[], None]] = field(default_factory=list)
 
     def background(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `coroutine` until the service stops; an end before that is logged loudly."""
@@ -61,8 +62,21 @@ class Platform:
                 except Exception as error:  # noqa: BLE001 - a server is away: look again in a moment
                     log.warning("relay will try again", extra={"error": repr(error)})
 
+    def serve_metrics(self) -> None:
+        """Let Prometheus read this process's metrics where the settings say. Raises Unavailable."""
+        settings = MetricsSettings()
+        if settings.port is None:
+            return
+        try:
+            self._ends.append(metrics.serve(settings.host, settings.port, self.service))
+        except OSError as error:
+            address = f"{settings.host}:{settings.port}"
+            message = f"metrics cannot be served at {address} ({error}); choose another VITRINE_METRICS_PORT"
+            raise Unavailable(message) from error
+
     async def start(self) -> None:
         """Connect to the servers and declare streams, indexes and the bucket."""
+        self.serve_metrics()
         await self.bus.connect()
         mine = [document for document in COLLECTIONS if self.service == document.WRITER]
         await self.database.ensure_indexes(mine)
@@ -82,6 +96,8 @@ class Platform:
             await collection.outbox.settle()
         self.database.close()
         await self.blobs.aclose()
+        for end in self._ends:
+            await asyncio.to_thread(end)
 
 
 def _complain(task: asyncio.Task[None]) -> None:

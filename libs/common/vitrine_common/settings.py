@@ -61,6 +61,21 @@ class PlatformSettings(BaseSettings):
     ready_fd: int | None = Field(default=None, description="Descriptor that gets one line once ready.")
 
 
+class MetricsSettings(BaseSettings):
+    """Where Prometheus reads metrics (`VITRINE_METRICS_*`); nowhere by default."""
+
+    model_config = SettingsConfigDict(env_prefix="VITRINE_METRICS_")
+
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of `GET /metrics`, which asks for no password; without it there are none. `vitrine "
+        "up` counts on from it: api, builder, runner, trainer, monitor.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address that it listens on.")
+
+
 class WorkSettings(BaseSettings):
     """How long work may go without a sign of life (`VITRINE_WORK_*`)."""
 

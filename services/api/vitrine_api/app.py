@@ -191,6 +191,7 @@ def _lifespan(services: Services) -> Lifespan:
             await services.receipts.signer.open()
             await broker.start()
             platform.background(services.sweep_forever(), "sweep")
+            platform.background(services.runners.measure_forever(), "metrics of the queue")
             if services.receipts.signer.enabled:
                 platform.background(services.receipts_due.forever(), "receipts")
             platform.background(services.attesting.catch_up_forever(), "receipts of checks")

@@ -22,7 +22,7 @@ from vitrine_api.rendering import CONTENT_SECURITY_POLICY
 from vitrine_api.settings import ApiSettings
 from vitrine_common.ids import new_id
 from vitrine_common.receipts.dsse import MAX_ENVELOPE_BYTES
-from vitrine_common.telemetry import correlation, span
+from vitrine_common.telemetry import correlation, metrics, span
 
 log = logging.getLogger("vitrine_api.access")
 
@@ -41,6 +41,9 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Set where the route has not set its own."""
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Identity:
@@ -83,8 +86,11 @@ class _Answer:
         self._span.update_name(f"{self._scope['method']} {route}")
         self._span.set_attribute("http.response.status_code", status)
         self._span.set_attribute("http.route", route)
+        seconds = time.perf_counter() - self._started
+        method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
+        metrics.observe("vitrine_http_request_seconds", seconds, method=method, status=f"{status // 100}xx")
         if status >= 400:
-            milliseconds = round((time.perf_counter() - self._started) * 1000, 1)
+            milliseconds = round(seconds * 1000, 1)
             facts = {"method": self._scope["method"], "route": route, "status": status, "ms": milliseconds}
             log.info("refused" if status < 500 else "failed", extra=facts)
 

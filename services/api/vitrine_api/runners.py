@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import datetime
 
@@ -13,8 +14,12 @@ from vitrine_api.policy import Member
 from vitrine_api.repository import Repository
 from vitrine_common.run_queue import Device
 from vitrine_common.runner_report import RunnerReport
+from vitrine_common.telemetry import metrics
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
+MEASURE_SECONDS = 5.0
 _MOST_NAMED = 200
 _DEVICES: tuple[Device, ...] = ("cpu", "gpu")
 
@@ -67,6 +72,17 @@ class Runners:
             asyncio.gather(*(self._waiting(device) for device in _DEVICES)), self._references(runners)
         )
         return FleetState(runners=runners, waiting=list(waiting), references=references)
+
+    async def measure_forever(self) -> None:
+        """Keep the metrics of what waits up to date, until cancelled; does nothing where none are read."""
+        while metrics.enabled:
+            try:
+                for device in _DEVICES:
+                    waiting = await self._waiting(device)
+                    metrics.set("vitrine_runs_waiting", waiting.number, device=device)
+            except Exception:
+                log.exception("what waits will be measured again")
+            await asyncio.sleep(MEASURE_SECONDS)
 
     async def _waiting(self, device: Device) -> WaitingRuns:
         number, since = await self._repository.runs.queue.length(device, MOST_WAITING + 1)

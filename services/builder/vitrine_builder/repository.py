@@ -20,6 +20,7 @@ from vitrine_common.leases import WorkQueue
 from vitrine_common.messages import BuildFailed, BuildSucceeded
 from vitrine_common.states import BUILD, BuildState
 from vitrine_common.store import Collection, Database
+from vitrine_common.telemetry import metrics
 
 _NO_LEASE = {"lease_token": "", "lease_holder": "", "lease_expires_at": LONG_AGO}
 
@@ -74,6 +75,7 @@ class Builds:
         }
         fact = BuildSucceeded(build_id=build.id, environment_digest=environment.digest)
         await self.queue.advance(build, BuildState.SUCCEEDED, changes, [fact])
+        metrics.observe("vitrine_build_seconds", sum(timings_ms.values()) / 1000, outcome="succeeded")
         if follows and is_complete(environment.path):
             await self.completed(environment.digest)
 
@@ -90,6 +92,9 @@ class Builds:
         changes = {**_ending(failure), "timings_ms": dict(timings_ms)}
         fact = BuildFailed(build_id=build.id, reason=failure.reason.value)
         await self.queue.advance(build, BuildState.FAILED, changes, [fact])
+        metrics.observe(
+            "vitrine_build_seconds", sum(timings_ms.values()) / 1000, outcome=failure.reason.value
+        )
 
     async def give_back(self, build: Build) -> None:
         """Return a build that was begun and not ended by choice; this claim does not count."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vitrine_common.clock import after, utcnow
 from vitrine_common.documents import LONG_AGO, Run, RunRequest, ScoringRecord, Version
 from vitrine_common.spec import Spec
+from vitrine_common.telemetry import metrics
 from vitrine_monitor.repository import ScoringRepository
 from vitrine_monitor.summaries import summarise_input, summarise_output, without_guessable
 
@@ -55,9 +56,11 @@ async def score_calls(
     """Record many synchronous calls, each once, however often they are told."""
     sources = await repository.sources_of_calls(run_ids)
     await repository.add_all([make_record(*source, retention_seconds) for source in sources])
+    metrics.count("vitrine_records_scored", len(sources))
 
 
 async def score(run_id: str, repository: ScoringRepository, retention_seconds: float) -> None:
     """Record a finished run once, however often it is told; raises NotFound for an unknown run."""
     run, request, version = await repository.sources(run_id)
     await repository.add(make_record(run, request, version, retention_seconds))
+    metrics.count("vitrine_records_scored")

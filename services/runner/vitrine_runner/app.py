@@ -91,7 +91,9 @@ async def use(
         placement = Placement(pool, fleet, platform.holder, settings.run_memory_bytes)
         dispatcher = Dispatcher(desk, settings.slots, settings.devices, placement)
         heartbeat = Heartbeat(platform.bus, platform.holder, dispatcher, pool)
-        platform.bus.describe = Figures(engine, pool, dispatcher).told
+        figures = Figures(engine, pool, dispatcher)
+        figures.export()
+        platform.bus.describe = figures.told
         parts.push_async_callback(heartbeat.leave)
         parts.push_async_callback(dispatcher.close, settings.stop_seconds)
         context = platform.bus.broker.context

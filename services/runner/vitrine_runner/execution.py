@@ -18,7 +18,7 @@ from vitrine_common.clock import milliseconds_between, utcnow
 from vitrine_common.documents import Output, Run, RunRequest, Timings
 from vitrine_common.errors import StaleState, Unavailable
 from vitrine_common.states import RETRIED, Reason, RunState
-from vitrine_common.telemetry import inject, record_remote_span, span
+from vitrine_common.telemetry import inject, metrics, record_remote_span, span
 from vitrine_engine import Finished, Log, Outcome, OutputFile, OutputValue, Progress, RunEvent
 from vitrine_runner.errors import RunFault, as_fault
 from vitrine_runner.inputs import InputReader
@@ -261,8 +261,17 @@ class Execution:
                 await asyncio.sleep(AGAIN_SECONDS)  # the heartbeat ends this when the lease is gone
             else:
                 break
+        self._measure(state, ending, changes["timings"])
         await self._feed.state(state, ending.message)
         log.info("run ended", extra={"run": self.run_id, "state": state.value, "reason": ending.reason})
+
+    def _measure(self, state: RunState, ending: Ending, timings: Timings) -> None:
+        metrics.count("vitrine_runs", state=state.value, reason=ending.reason.value if ending.reason else "")
+        metrics.observe("vitrine_run_wait_seconds", _seconds(timings.queued_ms))
+        start = "cold" if self._lent is None or self._lent.cold else "warm"
+        metrics.observe("vitrine_run_start_seconds", _seconds(timings.start_ms), start=start)
+        metrics.observe("vitrine_run_compute_seconds", _seconds(timings.compute_ms))
+        metrics.count("vitrine_run_output_bytes", sum(output.size or 0 for output in ending.outputs))
 
     def _changes(self, ending: Ending) -> Mapping[str, Any]:
         outcome = ending.outcome
@@ -297,6 +306,10 @@ class Execution:
 
 
 _STATES: Mapping[Reason | None, RunState] = {None: RunState.SUCCEEDED, Reason.CANCELLED: RunState.CANCELLED}
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _positive(milliseconds: float) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from vitrine_common.runner_report import RunnerReport, WorkerReport, ZygoteReport
+from vitrine_common.telemetry import metrics
 from vitrine_engine import Engine, Usage
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.worker import Worker
@@ -66,6 +68,32 @@ class Figures:
             warm_starts=warm,
         )
 
+    def export(self) -> None:
+        """Let the gauges of metrics be read from here."""
+        pool, slots = self._pool, self._dispatcher.slots
+        metrics.follow("vitrine_runner_slots", lambda: slots.number, of="all")
+        metrics.follow("vitrine_runner_slots", lambda: slots.busy, of="busy")
+        for state in ("starting", "busy", "free"):
+            metrics.follow("vitrine_runner_workers", partial(self._workers_in, state), state=state)
+        metrics.follow("vitrine_runner_zygotes", lambda: len(self._engine.figures().zygotes))
+        metrics.follow("vitrine_runner_memory_bytes", lambda: pool.memory_bytes, of="all")
+        metrics.follow(
+            "vitrine_runner_memory_bytes",
+            lambda: sum(worker.limits.memory for worker in pool.workers),
+            of="promised",
+        )
+        metrics.follow("vitrine_runner_gpus", lambda: len(pool.gpus.devices), of="all")
+        metrics.follow("vitrine_runner_gpus", lambda: sum(one.free for one in pool.gpus.states()), of="free")
+
+    def _workers_in(self, state: str) -> int:
+        return sum(_state(worker) == state for worker in self._pool.workers)
+
+
+def _state(worker: Worker) -> Literal["starting", "busy", "free"]:
+    if not worker.is_ready:
+        return "starting"
+    return "busy" if worker.users else "free"
+
 
 def _worker(worker: Worker, memory: int | None) -> WorkerReport:
     return WorkerReport(
@@ -73,7 +101,7 @@ def _worker(worker: Worker, memory: int | None) -> WorkerReport:
         version_digest=worker.need.version_digest,
         owner_id=worker.need.owner_id,
         environment_digest=worker.need.environment_digest,
-        state="starting" if not worker.is_ready else "busy" if worker.users else "free",
+        state=_state(worker),
         since=worker.since,
         served=worker.served,
         users=worker.users,

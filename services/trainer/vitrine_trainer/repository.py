@@ -19,6 +19,7 @@ from vitrine_common.leases import WorkQueue
 from vitrine_common.messages import BuildStart, EnvironmentRequest, Message, TrainStart, TrialFinished
 from vitrine_common.states import TRIAL, Reason, TrialState
 from vitrine_common.store import Database
+from vitrine_common.telemetry import metrics
 
 _FORGOTTEN = 100
 OPEN = [state for state in TrialState if not TRIAL.is_final(state)]
@@ -122,6 +123,7 @@ class Trials:
     ) -> None:
         """End a trial that this process holds; raises StaleState when it no longer does."""
         await self.queue.advance(trial, state, {**changes, "finished_at": utcnow()}, facts)
+        metrics.count("vitrine_trials", state=state.value)
 
     async def give_back(self, trial: Trial) -> None:
         """Let another trainer begin the trial anew; this claim does not count."""

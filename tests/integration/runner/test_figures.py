@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import httpx
+
 from runner_doubles import EngineDouble
 from runner_site import Site
+from servers import free_port
 from vitrine_common.runner_report import RunnerReport
 from vitrine_common.states import RunState
 from vitrine_engine import Finished, Outcome, RunEvent, RunRequest
@@ -38,3 +41,19 @@ async def test_workers_starts_and_places_are_told(site: Site) -> None:
     assert told.memory_promised == 512 << 20
     gate.set()
     await site.ended(run_id)
+
+
+async def test_prometheus_reads_what_became_of_runs(site: Site) -> None:
+    port = free_port()
+    await site.spawn(VITRINE_METRICS_PORT=str(port))
+    run = await site.run(await site.script("print(1)"))
+    assert run.state is RunState.SUCCEEDED
+    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+        while True:
+            lines = (await client.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
+            if 'vitrine_runs_total{reason="",state="succeeded"} 1.0' in lines:
+                break
+            await asyncio.sleep(0.02)
+    assert 'vitrine_run_start_seconds_count{start="cold"} 1.0' in lines
+    assert 'vitrine_runner_slots{of="all"} 2.0' in lines
+    assert 'vitrine_runner_workers{state="free"} 1.0' in lines

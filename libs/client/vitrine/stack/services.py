@@ -69,6 +69,9 @@ def preload(modules: Sequence[str] = SHARED_MODULES) -> None:
     gc.freeze()
 
 
+METRICS_ORDER = ("api", "builder", "runner", "trainer", "monitor")
+
+
 def service_environment(
     name: str, settings: StackSettings, addresses: Addresses, secrets: Secrets, base: Mapping[str, str]
 ) -> dict[str, str]:
@@ -96,6 +99,9 @@ def service_environment(
         "VITRINE_API_PORT": str(addresses.api_port),
     }
     environment.setdefault("VITRINE_API_PUBLIC_URL", addresses.api_url)
+    if base.get("VITRINE_METRICS_PORT", "").isdecimal():  # one machine, so each service needs one of its own
+        port = int(base["VITRINE_METRICS_PORT"]) + METRICS_ORDER.index(name)
+        environment["VITRINE_METRICS_PORT"] = str(port)
     if name == "api":
         environment.setdefault("VITRINE_API_SECRET_KEY", secrets.api_secret_key)
         environment.setdefault("VITRINE_API_MAIL_DIR", str(data / "mails"))

@@ -1,6 +1,7 @@
-"""JSON logs and OpenTelemetry traces, and the ids that connect them across services."""
+"""JSON logs, OpenTelemetry traces, metrics, and the ids that connect them across services."""
 
 from vitrine_common.telemetry.logs import configure_logging
+from vitrine_common.telemetry.metrics import metrics
 from vitrine_common.telemetry.traces import (
     configure_tracing,
     correlation,
@@ -16,6 +17,7 @@ __all__ = [
     "correlation",
     "correlation_id",
     "inject",
+    "metrics",
     "record_remote_span",
     "span",
 ]
