@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
@@ -38,8 +37,6 @@ __all__ = ["Lent", "Need", "Worker", "WorkerPool"]
 
 log = logging.getLogger(__name__)
 
-ZYGOTE_SECONDS = 0.5
-
 
 class WorkerPool:
     """Workers of this host.
@@ -70,8 +67,6 @@ class WorkerPool:
         self._workers: list[Worker] = []
         self._stopping: dict[asyncio.Task[None], Worker] = {}
         self.starts = Starts()
-        self._zygotes: tuple[WarmEnvironment, ...] = ()
-        self._zygotes_until = 0.0
         self._set_aside = 0
         """Memory of sandboxes that are no workers: the checks of claims."""
         self._changed = asyncio.Event()
@@ -116,18 +111,12 @@ class WorkerPool:
         return tuple(dict.fromkeys(found))
 
     def warm_environments(self) -> tuple[WarmEnvironment, ...]:
-        """Return the environments in which a worker starts quickly here: one lives, or a zygote does.
-
-        Zygotes are looked at every half second at most: their memory is measured each time.
-        """
-        now = time.monotonic()
-        if now >= self._zygotes_until:
-            self._zygotes_until = now + ZYGOTE_SECONDS
-            self._zygotes = tuple(
-                WarmEnvironment(environment_digest=f"sha256:{one.environment.name}", owner_id=one.owner)
-                for one in self._engine.figures().zygotes
-            )
-        return tuple(dict.fromkeys((*self.environments_in_use(), *self._zygotes)))
+        """Return the environments in which a worker starts quickly here: one lives, or a zygote does."""
+        ready = [
+            WarmEnvironment(environment_digest=f"sha256:{one.environment.name}", owner_id=one.owner)
+            for one in self._engine.figures().zygotes
+        ]
+        return tuple(dict.fromkeys((*self.environments_in_use(), *ready)))
 
     def warmth(self, need: Need) -> Literal[0, 1, 2]:
         """Return 2 where a ready worker has a place, 1 where the environment is warm, else 0."""

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,7 +113,7 @@ class Nests:
                     environment=shelter.spec.environment,
                     owner=shelter.spec.owner or "",
                     pid=zygote.pid,
-                    memory_bytes=zygote.memory_bytes(),
+                    memory_bytes=zygote.memory_bytes,
                     modules=tuple(sorted(zygote.modules)),
                     sandboxes=shelter.users,
                     forks=zygote.made,
@@ -197,12 +197,15 @@ class Nests:
         if not modules and spec.environment is not None:
             modules += candidates(spec.environment, spec.bundle)
         try:
-            return await _first_quiet(nest, modules)
+            zygote = await _first_quiet(nest, modules)
         except (NestGoneError, ThreadedError) as error:
             log.warning("programs start without a zygote: %s", error, extra={"nest": shelter.key})
         except UntrustedError as error:
             self._distrusted.add(shelter.key)
             log.warning("programs start without a zygote: %s", error, extra={"nest": shelter.key})
+        else:
+            await asyncio.to_thread(zygote.measure)
+            return zygote
         return None
 
     def _renew(self, shelter: Shelter) -> None:
@@ -259,6 +262,8 @@ class Nests:
     async def _tend_forever(self) -> None:
         while True:
             await asyncio.sleep(TEND_SECONDS)
+            zygotes = [zygote for shelter in self._shelters if (zygote := shelter.ready_zygote) is not None]
+            await asyncio.to_thread(_measure, zygotes)
             self._tend(time.monotonic())
 
     def _tend(self, now: float) -> None:
@@ -306,6 +311,11 @@ def _is_lost(shelter: Shelter) -> bool:
     return starting.cancelled() or starting.exception() is not None or not starting.result().alive
 
 
+def _measure(zygotes: Iterable[Zygote]) -> None:
+    for zygote in zygotes:
+        zygote.measure()
+
+
 def _memory(shelter: Shelter) -> int:
     zygote = shelter.ready_zygote
-    return 0 if zygote is None else zygote.memory_bytes()
+    return 0 if zygote is None else zygote.memory_bytes

@@ -39,6 +39,8 @@ class Zygote:
         self.pid = pid
         self.modules = modules
         """What it has imported."""
+        self.memory_bytes = 0
+        """Its share of memory (PSS) when it was last measured."""
         self.made = 0
         """How many forks it has made."""
         self._nest = nest
@@ -152,13 +154,12 @@ class Zygote:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
-    def memory_bytes(self) -> int:
-        """Its share of memory (PSS), bytes; 0 where it has gone."""
+    def measure(self) -> None:
+        """Measure its memory; the kernel walks all of it, which may take milliseconds."""
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
-        return 0
+                    self.memory_bytes = int(line.split()[1]) * 1024
 
     async def root_out(self) -> None:
         """End the zygote, and whatever it forked that is in no cell; cells go on."""
