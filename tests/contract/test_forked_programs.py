@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from sandboxes import perform
+from sandboxes import perform, python
 from zygotes import ZygoteBench
 
 IS_FORK = "import sys; print('numpy' in sys.modules)"
@@ -84,3 +86,21 @@ async def test_what_programs_import_is_learnt(zygotes: ZygoteBench) -> None:
     assert ran.outcome.reason is None
     (learned,) = (zygotes.directory / "state" / "learned").iterdir()
     assert "heavy" in learned.read_text()
+
+
+async def test_a_sandbox_goes_to_the_zygote_that_knows_more(zygotes: ZygoteBench) -> None:
+    environment = zygotes.environment({"numpy": "x = 1\n", "heavy": "y = 1\n"})
+    sandbox = await zygotes.script(environment, {"run.py": "import numpy\n"})
+    (first,) = zygotes.shelters
+    is_there = python("import sys; print('heavy' in sys.modules); import heavy")
+    assert (await perform(sandbox, *is_there)).stdout == "False\n"
+    async with asyncio.timeout(30):
+        while not first.retired:
+            await asyncio.sleep(0.01)
+    assert (await perform(sandbox, *is_there)).stdout == "True\n"
+    async with asyncio.timeout(30):
+        while first in zygotes.shelters:
+            await asyncio.sleep(0.01)
+    assert (await perform(sandbox, *is_there)).stdout == "True\n"
+    await sandbox.stop()
+    assert [shelter.users for shelter in zygotes.shelters] == [0]

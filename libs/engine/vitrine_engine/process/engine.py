@@ -138,12 +138,14 @@ class ProcessEngine:
             group.remove()
             raise
 
-        async def release(sandbox: ProcessSandbox) -> None:
-            if shelter is None:
-                await nest.stop()
+        async def move() -> tuple[Shelter, Nest]:
+            return await self._shelters.take(_key(spec), spec)
+
+        async def release(left: Nest, was: Shelter | None) -> None:
+            if was is None:
+                await left.stop()
             else:
-                self._shelters.leave(shelter)
-            self._forget(sandbox)
+                self._shelters.leave(was)
 
         sandbox = ProcessSandbox(
             spec,
@@ -153,7 +155,9 @@ class ProcessEngine:
             group=group,
             spool=self._layout.spool / spec.id,
             learn=self._shelters.learn,
+            move=move,
             release=release,
+            forget=self._forget,
         )
         self._sandboxes[spec.id] = sandbox
         return sandbox

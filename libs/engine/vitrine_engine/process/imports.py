@@ -36,11 +36,12 @@ MOST_BYTES = 1 << 20
 def candidates(environment: Path, bundle: Path | None) -> list[str]:
     """Return the heavy modules that an environment has and a bundle's sources import.
 
-    A bundle without sources, as of an ONNX model, gets what serves it: `onnxruntime` and `numpy`.
+    Without sources, as of an ONNX model or of an environment that is made ready ahead, it is what most models
+    want that have it.
     """
     named = imported_by(bundle) if bundle is not None else set()
     if not named:
-        named = {"onnxruntime", "numpy", "PIL"}
+        named = {"torch", "onnxruntime", "numpy", "PIL"}
     sites = [*environment.glob("lib/python3*/site-packages")]
     return [name for name in HEAVY if name in named and any(_has(site, name) for site in sites)]
 

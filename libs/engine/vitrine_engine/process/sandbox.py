@@ -14,7 +14,7 @@ from vitrine_engine.process.cgroups import Group
 from vitrine_engine.process.meter import Meter
 from vitrine_engine.process.nest import Nest, remove
 from vitrine_engine.process.nests import Shelter
-from vitrine_engine.protocol import Loaded, LoadError, Model, OnnxModel, SandboxSpec, Usage
+from vitrine_engine.protocol import Loaded, LoadError, Model, OnnxModel, SandboxSpec, StartError, Usage
 from vitrine_engine.run import Host
 from vitrine_engine.serving import Serving
 
@@ -25,7 +25,8 @@ class ProcessSandbox(Serving):
     """Implements `Sandbox`. Made by `ProcessEngine.start`.
 
     A run of a script has a cell to itself; a loaded model has one that serves all of its runs. `order` says
-    what the cells are made of, `release` gives the nest back when the sandbox has ended.
+    what the cells are made of, `move` gives the nest of a zygote that knows more, and `release` gives a nest
+    back when the sandbox has done with it.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class ProcessSandbox(Serving):
         group: Group,
         spool: Path,
         learn: Callable[[Shelter, list[str]], None],
-        release: Callable[[ProcessSandbox], Awaitable[None]],
+        move: Callable[[], Awaitable[tuple[Shelter, Nest]]],
+        release: Callable[[Nest, Shelter | None], Awaitable[None]],
+        forget: Callable[[ProcessSandbox], None],
     ) -> None:
         super().__init__(spec, spool)
         self.nest = nest
@@ -47,7 +50,10 @@ class ProcessSandbox(Serving):
         self._shelter = shelter
         self._learn = learn
         self._group = group
+        self._move = move
+        self._moving = asyncio.Lock()
         self._release = release
+        self._forget = forget
         self._cells: dict[str, ProcessCell] = {}
         self._gone = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
@@ -117,15 +123,28 @@ class ProcessSandbox(Serving):
             finally:
                 self._model.forget(run_id)
             return
-        cell = self._cell(run_id)
+        async with self._moving:
+            await self._move_on()
+            cell, shelter = self._cell(run_id), self._shelter
         try:
             yield cell
         finally:
             del self._cells[run_id]
             await cell.close()
             imported = self._runs[run_id].imported
-            if self._shelter is not None and imported:
-                self._learn(self._shelter, imported)
+            if shelter is not None and imported:
+                self._learn(shelter, imported)
+
+    async def _move_on(self) -> None:
+        """Go to a nest whose zygote knows more, where there is one and nothing runs here."""
+        if self._shelter is None or not self._shelter.retired or self._cells:
+            return
+        before, left = self.nest, self._shelter
+        with contextlib.suppress(StartError):
+            self._shelter, self.nest = await self._move()
+            self._watching[0].cancel()
+            self._watching[0] = self._loop.create_task(self._watch_nest())
+            await self._release(before, left)
 
     def _cell(self, name: str) -> ProcessCell:
         cell = ProcessCell(
@@ -166,6 +185,7 @@ class ProcessSandbox(Serving):
         await asyncio.gather(*(cell.kill() for cell in self._cells.values()))
         for watching in self._watching:
             watching.cancel()
-        await self._release(self)
+        await self._release(self.nest, self._shelter)
+        self._forget(self)
         await remove(self._group)
         self._gone.set()
