@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import nats
 
 from runner_site import Site, value_of
-from vitrine_common.states import Reason, RunState
+from vitrine_common.documents import Build, BuildProblem
+from vitrine_common.messages import BuildStart
+from vitrine_common.states import BuildState, Reason, RunState
+from vitrine_common.store import Database
 from vitrine_runner.conditions import harness_digest
 
 GREET = "import sys; print('hello', *sys.argv[1:])"
@@ -182,12 +190,41 @@ async def test_versions_share_a_host_and_the_least_used_makes_room(site: Site) -
     assert {worker.need.version_digest for worker in host.pool.workers} == set(digests[1:])
 
 
+@asynccontextmanager
+async def builder_that_refuses(site: Site, words: str) -> AsyncIterator[None]:
+    """Answer what builders are asked for with a failure, as long as the block lasts."""
+    connection = await nats.connect(site.settings.nats.url)
+    database = Database(site.settings.mongo, "builder", site.bus)
+    asked = await connection.jetstream().pull_subscribe("build.start", durable="refusing")
+
+    async def refuse() -> None:
+        while True:
+            with suppress(TimeoutError):
+                for message in await asked.fetch(timeout=30):
+                    command = BuildStart.model_validate(json.loads(message.data)["payload"])
+                    problem = BuildProblem(reason="lock_failed", message=words)
+                    fields = {"id": command.build_id, "request": command.request, "problem": problem}
+                    await database.collection(Build).insert(Build(**fields, state=BuildState.FAILED))
+                    await message.ack()
+
+    refusing = asyncio.create_task(refuse())
+    try:
+        yield
+    finally:
+        refusing.cancel()
+        await asyncio.wait([refusing])
+        database.close()
+        await connection.close()
+
+
 async def test_a_missing_environment_is_named(site: Site) -> None:
     await site.start(max_attempts=2)
     absent = "sha256:" + "f" * 64
-    run = await site.run(await site.script(GREET), environment_digest=absent)
+    async with builder_that_refuses(site, "Its packages are no longer published."):
+        run = await site.run(await site.script(GREET), environment_digest=absent)
     assert (run.state, run.reason, run.attempt) == (RunState.FAILED, Reason.PLATFORM_ERROR, 2)
     assert absent in run.message
+    assert run.message.endswith("Its packages are no longer published.")
 
 
 async def test_the_program_continues_the_requests_trace(site: Site) -> None:

@@ -67,7 +67,7 @@ class Route:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route(BuildStart, ("build.start",), ("api", "trainer"), ("builder",)),
+    Route(BuildStart, ("build.start",), ("api", "runner", "trainer"), ("builder",)),
     Route(RunStart, ("run.start.cpu", "run.start.gpu"), ("api", "runner"), ("runner",)),
     Route(RunCancel, ("run.cancel",), ("api",), ("runner",)),
     Route(CallRecord, ("call.record",), ("api",), ("runner",)),
