@@ -95,7 +95,7 @@ class Network(_Part):
 
 
 class Volume(_Part):
-    pass
+    driver_opts: dict[str, str] = Field(default_factory=dict)
 
 
 class Compose(_Part):

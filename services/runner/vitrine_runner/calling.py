@@ -11,6 +11,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from vitrine_common.errors import VitrineError
@@ -77,9 +78,12 @@ class Calling:
 
     async def tend_forever(self) -> None:
         """Give workers back, listen for the versions that have one, and show that calls are worked on."""
-        while True:
+        while not self._stopping:
             await asyncio.sleep(TEND_SECONDS)
-            await self._tend()
+            try:
+                await self._tend()
+            except NatsError:
+                log.warning("the bus is away; workers for calls will be looked after again", exc_info=True)
 
     async def close(self, grace_seconds: float) -> None:
         """Listen no more, and let calls end for `grace_seconds`; the others are told."""

@@ -95,6 +95,7 @@ def service_environment(
         "VITRINE_MONGO_URL": addresses.mongo_url,
         "VITRINE_S3_ENDPOINT": addresses.s3_endpoint,
         "VITRINE_ENVIRONMENTS_DIR": str(data / "environments"),
+        "VITRINE_SHARED_DIR": str(data / "shared"),
         "VITRINE_API_HOST": addresses.api_host,
         "VITRINE_API_PORT": str(addresses.api_port),
     }
