@@ -13,7 +13,9 @@ import asyncio
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -34,8 +36,8 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are of no class that asyncio knows.
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -81,7 +83,7 @@ async def load(arguments: argparse.Namespace, body: bytes) -> dict[str, object]:
     callers = []
     for _ in range(arguments.concurrency):
         caller = Caller(request, began + arguments.seconds)
-        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", arguments.port)
+        await loop.create_connection(partial(_same, caller), "127.0.0.1", arguments.port)
         callers.append(caller)
     await asyncio.gather(*(caller.done for caller in callers))
     took = time.perf_counter() - began
@@ -95,6 +97,10 @@ async def load(arguments: argparse.Namespace, body: bytes) -> dict[str, object]:
         "p99_ms": round(times[min(len(times) - 1, int(len(times) * 0.99))], 3) if times else None,
         "per_second": round(len(times) / took, 1),
     }
+
+
+def _same(caller: Caller) -> Caller:
+    return caller
 
 
 def main() -> None:

@@ -172,7 +172,7 @@ async def test_what_a_killed_process_left_is_stored_once(
     recorder = site.api.services.inference.recorder
     again = Journal(tmp_path, 1.0)
     (segment,) = again.open()
-    assert [request.id for request in segment.requests] == [known.id, lost.id]
+    assert [request.id for request in segment.requests()] == [known.id, lost.id]
     await recorder._store(segment)
     both = await until(lambda: _two(site, adder))
     assert sorted(run.id for run in both) == sorted([known.id, lost.id])

@@ -70,7 +70,7 @@ def test_a_killed_process_loses_nothing_and_a_living_one_keeps_its_segment(tmp_p
         file.write(b'{"_id": "run_torn", "vers')
     second = Journal(tmp_path, 60.0)
     (segment,) = second.open()
-    assert segment.requests == requests
+    assert segment.requests() == requests
     segment.remove()
     assert Journal(tmp_path, 60.0).open() == []
 
@@ -84,11 +84,11 @@ def test_segments_turn_and_go(tmp_path: Path) -> None:
     segment = journal.turn()
     journal.append(two)
     assert segment is not None
-    assert segment.requests == [one]
+    assert segment.requests() == [one]
     segment.remove()
     last = journal.close()
     assert last is not None
-    assert last.requests == [two]
+    assert last.requests() == [two]
     last.remove()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Unavailable):

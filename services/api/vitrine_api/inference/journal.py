@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -31,11 +31,15 @@ SUFFIX = ".jsonl"
 
 @dataclass(eq=False)
 class Segment:
-    """One file of the journal and what it holds."""
+    """One file of the journal, and how many calls it holds."""
 
     path: Path
     descriptor: int
-    requests: list[RunRequest] = field(default_factory=list)
+    calls: int = 0
+
+    def requests(self) -> list[RunRequest]:
+        """Return the calls, read from the file; half a line at its end was never answered."""
+        return list(_read(self.path))
 
     def remove(self) -> None:
         """Delete the file: everything in it is stored elsewhere."""
@@ -88,7 +92,7 @@ class Journal:
             with suppress(OSError):
                 os.write(segment.descriptor, b"\n")
             raise Unavailable("the call cannot be written down: the disk is full")
-        segment.requests.append(request)
+        segment.calls += 1
         self._unsynced = True
 
     async def settled(self) -> None:
@@ -110,7 +114,7 @@ class Journal:
     def turn(self) -> Segment | None:
         """Begin a new segment and return the one before it; None where that is empty."""
         segment = self._segment
-        if segment is None or not segment.requests:
+        if segment is None or not segment.calls:
             return None
         self._segment = self._new()
         return segment
@@ -118,7 +122,7 @@ class Journal:
     def close(self) -> Segment | None:
         """Take no more; return the last segment, or None where there is nothing in it."""
         segment, self._segment = self._segment, None
-        if segment is not None and not segment.requests:
+        if segment is not None and not segment.calls:
             segment.remove()
             return None
         return segment
@@ -152,13 +156,12 @@ class Journal:
             except OSError:
                 os.close(descriptor)
                 continue
-            requests = list(_read(path))
-            log.warning("calls of a process that was killed", extra={"calls": len(requests)})
-            yield Segment(path, descriptor, requests)
+            calls = path.read_bytes().count(b"\n")
+            log.warning("calls of a process that was killed", extra={"calls": calls})
+            yield Segment(path, descriptor, calls)
 
 
 def _read(path: Path) -> Iterator[RunRequest]:
-    """Yield the calls of a segment; half a line at its end was never answered."""
     for line in path.read_bytes().splitlines():
         try:
             yield RunRequest.model_validate_json(line)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,12 +28,15 @@ from vitrine_common.store import Collection
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
-"""Between two batches."""
+"""How long what is written down is gathered before it is stored."""
+PACE = 50
+"""Calls that are stored in a second while others are answered: records give way to answers."""
+MOST_BEHIND = 20_000
+"""From so many calls on that are not stored yet, storing gives way no more."""
 AGAIN_SECONDS = 2.0
 BATCH = 50
-"""Calls of one insertion: encoding more would keep answers waiting."""
-COMMAND = 1000
-"""Calls of one command."""
+"""Calls of one insertion and one command: encoding more at a time would keep answers waiting."""
+MAX_KNOWN = 1000
 SHOWN_ELEMENTS = 64
 """Outputs of up to so many numbers stand in the run itself."""
 AUDIT_SECONDS = 60.0
@@ -74,12 +79,16 @@ class Recorder:
         self._requests = requests
         self._accounts = accounts
         self._bus = bus
-        self._left: list[Segment] = []
+        self._left: deque[Segment] = deque()
+        self._behind = 0
+        self._closing = False
+        self._noted_at = 0.0
         self._audited: dict[tuple[str, str], float] = {}
 
     def open(self) -> None:
         """Take over what killed processes left. Raises Unavailable when the journal cannot be used."""
-        self._left = self._journal.open()
+        self._left.extend(self._journal.open())
+        self._behind = sum(segment.calls for segment in self._left)
 
     async def note(
         self,
@@ -91,6 +100,8 @@ class Recorder:
     ) -> None:
         """Write a call down; its answer may be sent when this returns. Raises Unavailable."""
         self._journal.append(_request_of(call_id, admitted, request, began, ended))
+        self._behind += 1
+        self._noted_at = time.monotonic()
         await self._journal.settled()
 
     async def audit(self, admitted: Admitted) -> None:
@@ -101,7 +112,7 @@ class Recorder:
         key, now = (who, admitted.version.id), asyncio.get_running_loop().time()
         if now - self._audited.get(key, -AUDIT_SECONDS) < AUDIT_SECONDS:
             return
-        if len(self._audited) > COMMAND:
+        if len(self._audited) > MAX_KNOWN:
             self._audited.clear()
         self._audited[key] = now
         await audit.record(self._accounts, principal, "version.called", admitted.version)
@@ -113,45 +124,51 @@ class Recorder:
     async def store_forever(self) -> None:
         """Store what was written down, a batch at a time."""
         while True:
-            segment = self._left.pop(0) if self._left else self._journal.turn()
-            if segment is None:
-                await asyncio.sleep(PAUSE_SECONDS)
-                continue
-            await self._insist(segment)
             await asyncio.sleep(PAUSE_SECONDS)
+            if (segment := self._journal.turn()) is not None:
+                self._left.append(segment)
+            while self._left:
+                await self._insist(self._left[0])
+                self._left.popleft()
 
     async def close(self) -> None:
         """Store the rest, once; what cannot be stored now stays in the journal."""
+        self._closing = True
         segments = [*self._left, self._journal.close()]
         for segment in segments:
             if segment is not None:
                 try:
                     await self._store(segment)
                 except Exception:
-                    log.exception("calls stay in the journal", extra={"calls": len(segment.requests)})
+                    log.exception("calls stay in the journal", extra={"calls": segment.calls})
 
     async def _insist(self, segment: Segment) -> None:
         while True:
             try:
                 await self._store(segment)
-            except asyncio.CancelledError:
-                self._left.insert(0, segment)
-                raise
             except Exception:
-                log.exception("calls will be stored again", extra={"calls": len(segment.requests)})
+                log.exception("calls will be stored again", extra={"calls": segment.calls})
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return
 
     async def _store(self, segment: Segment) -> None:
-        requests = segment.requests
+        requests = segment.requests()
         for start in range(0, len(requests), BATCH):
-            await self._requests.insert_all(requests[start : start + BATCH])
-            await asyncio.sleep(0)
-        for start in range(0, len(requests), COMMAND):
-            ids = [request.id for request in requests[start : start + COMMAND]]
-            await self._bus.send(CallRecord(run_ids=ids))
+            batch = requests[start : start + BATCH]
+            await self._requests.insert_all(batch)
+            await self._bus.send(CallRecord(run_ids=[request.id for request in batch]))
+            self._behind -= len(batch)
+            await self._give_way(len(batch))
         segment.remove()
+
+    async def _give_way(self, stored: int) -> None:
+        """Leave the machine to answers, while there are any and not too much is behind."""
+        ends = time.monotonic() + stored / PACE
+        while not self._closing and time.monotonic() < ends and self._behind < MOST_BEHIND:
+            if time.monotonic() - self._noted_at > PAUSE_SECONDS:
+                return
+            await asyncio.sleep(PAUSE_SECONDS / 10)
 
 
 def _request_of(
