@@ -287,7 +287,9 @@ def settled(desk: StackDesk) -> Left | None:
     if under_way or requests != set(runs) or len(scored) != len(runs):
         return None
     with ThreadPoolExecutor(1) as pool:
-        waiting, dead, facts = pool.submit(lambda: asyncio.run(_messages(desk.state()["nats_url"]))).result()
+        waiting, dead, facts = pool.submit(
+            lambda: asyncio.run(messages_of(desk.state()["nats_url"]))
+        ).result()
     if waiting:
         return None
     failed = [document["_id"] for document in database["trials"].find({"state": {"$ne": "succeeded"}})]
@@ -295,7 +297,7 @@ def settled(desk: StackDesk) -> Left | None:
     return Left(runs, facts, set(scored), dead, failed)
 
 
-async def _messages(url: str) -> tuple[int, int, Counter[str]]:
+async def messages_of(url: str) -> tuple[int, int, Counter[str]]:
     """Return how many messages wait, how many were given up, and the terminal facts by run."""
     connection = await nats.connect(url, allow_reconnect=False)
     try:
