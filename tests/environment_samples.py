@@ -57,10 +57,16 @@ async def keep(api: Instance, made: Environment, *, documents: bool = True) -> N
 
 
 async def version_with(
-    api: Instance, account: Account, packages: dict[str, str], *, name: str, **more: Any
+    api: Instance,
+    account: Account,
+    packages: dict[str, str],
+    *,
+    name: str,
+    spec: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """A version that runs in an environment of these packages."""
-    version = await account.push(name=name)
+    version = await account.push(name=name, spec=spec)
     made = environment(digest(version["id"]), packages, **more)
     await keep(api, made)
     await api.services.versions.build_succeeded(version["build_id"], made.id)

@@ -33,9 +33,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api_instance import PNG, Account, Instance, api
+from claims_on_api import finish_check
+from one_of_everything import parameters_of, picture
 from vitrine_api.app import routed
-from vitrine_common.digests import sha256_bytes
-from vitrine_common.documents import Output
 
 __all__ = ["api"]
 
@@ -61,6 +61,8 @@ class Asker:
     known: Mapping[str, Any]
     problems: dict[str, str] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
+    """Operations that gave what was asked for."""
 
 
 def operations() -> list[APIOperation[Any, Any, Any, Any]]:
@@ -74,33 +76,39 @@ def operations() -> list[APIOperation[Any, Any, Any, Any]]:
 
 @pytest.fixture(scope="module")
 async def things(api: Instance) -> dict[str, Any]:
-    """One of everything that a path parameter names."""
+    """One of everything that a path parameter names, and who may see it."""
     owner = await api.account()
-    version = await api.ready(owner)
-    link = await owner.share(version["reference"])
+    path = await parameters_of(api, owner)
     await owner.upload({"a.png": PNG})
+    reference = f"{path['owner']}/{path['name']}@{path['version']}"
+    link = await owner.share(reference)
     holder = api.client(headers={"X-Vitrine-Visitor": VISITOR})
-    by_link = await holder.post(f"/api/v1/links/{link['token']}/runs", json={"inputs": {}})
+    files = {"input.image": ("a.png", PNG, "image/png")}
+    by_link = await holder.post(f"/api/v1/links/{link['token']}/runs", files=files)
     mine = await owner.client.post(
-        f"/api/v1/versions/{version['reference'].replace('@', '/')}/runs", json={"inputs": {}}
-    )
-    output = Output(
-        name="image", type="image", digest=sha256_bytes(PNG), size=len(PNG), media_type="image/png"
+        f"/api/v1/versions/{reference.replace('@', '/')}/runs", json={"inputs": {}}
     )
     for run in (by_link, mine):
-        await api.finish(run.json()["id"], [output], log_tail="line\n")
-    owner_name, name, number = version["reference"].replace("@", "/").split("/")
+        await api.finish(run.json()["id"], [picture()], log_tail="line\n")
+        await api.services.receipts.issue_run(run.json()["id"])
+    checked = await holder.post(f"/api/v1/links/{link['token']}/claims/checks", json={"claim": "speed"})
+    await finish_check(api, checked.json()["id"], (3.0,))
+    await api.services.attesting.checked(checked.json()["id"])
     return {
         "owner": owner,
-        "token": link["token"],
-        "by_link": by_link.json()["id"],
-        "mine": mine.json()["id"],
-        "path": {"owner": owner_name, "name": name, "version": number, "version_id": version["id"]},
+        "path": path,
+        "mine": {**path, "run_id": mine.json()["id"]},
+        "by_link": {
+            **path,
+            "token": link["token"],
+            "run_id": by_link.json()["id"],
+            "check_id": checked.json()["id"],
+        },
     }
 
 
 async def test_nobody_gets_only_what_the_document_says(api: Instance, things: dict[str, Any]) -> None:
-    asker = Asker({}, _member_parameters(things))
+    asker = Asker({}, things["mine"])
     await asyncio.to_thread(examine, api, asker, operations(), max(1, EXAMPLES // 2))
     assert not asker.problems, "\n".join(asker.problems.values())
     assert {401, 404} <= asker.seen
@@ -108,17 +116,20 @@ async def test_nobody_gets_only_what_the_document_says(api: Instance, things: di
 
 async def test_an_account_gets_only_what_the_document_says(api: Instance, things: dict[str, Any]) -> None:
     owner: Account = things["owner"]
-    asker = Asker({"Authorization": f"Bearer {owner.token}"}, _member_parameters(things))
+    asker = Asker({"Authorization": f"Bearer {owner.token}"}, things["mine"])
     await asyncio.to_thread(examine, api, asker, operations(), EXAMPLES)
     assert not asker.problems, "\n".join(asker.problems.values())
     assert {200, 404, 422} <= asker.seen
+    assert unanswered(asker, operations()) == {"GET /api/v1/deletions/{deletion_id}"}, (
+        "nothing was deleted yet"
+    )
 
 
 async def test_an_operator_gets_only_what_the_document_says(api: Instance, things: dict[str, Any]) -> None:
     operator = await api.account()
     await api.services.repository.accounts.users.update({"_id": operator.id}, {"operator": True})
     headers = {"Authorization": f"Bearer {operator.token}"}
-    asker = Asker(headers, _member_parameters(things) | {"user": operator.name})
+    asker = Asker(headers, things["path"] | {"user": operator.name})
     await asyncio.to_thread(examine, api, asker, operations(), EXAMPLES)
     assert not asker.problems, "\n".join(asker.problems.values())
     assert {200, 404, 422} <= asker.seen
@@ -127,13 +138,13 @@ async def test_an_operator_gets_only_what_the_document_says(api: Instance, thing
 async def test_holders_of_a_link_get_only_what_the_document_says(
     api: Instance, things: dict[str, Any]
 ) -> None:
-    known = things["path"] | {"token": things["token"], "run_id": things["by_link"], "name": "image"}
-    asker = Asker({"X-Vitrine-Visitor": VISITOR}, known)
+    asker = Asker({"X-Vitrine-Visitor": VISITOR}, things["by_link"] | {"name": "image"})
     by_link = [one for one in operations() if "{token}" in one.path]
     assert len(by_link) > 15
     await asyncio.to_thread(examine, api, asker, by_link, EXAMPLES + 1)
     assert not asker.problems, "\n".join(asker.problems.values())
     assert {200, 404, 422} <= asker.seen
+    assert unanswered(asker, by_link) == set()
 
 
 async def test_a_line_break_in_an_address_is_an_address_like_others(api: Instance) -> None:
@@ -150,8 +161,16 @@ async def test_the_document_tells_nothing_that_nobody_is_sent() -> None:
             assert refused or path in {"/healthz", "/.well-known/vitrine-keys.json"}
 
 
-def _member_parameters(things: dict[str, Any]) -> dict[str, Any]:
-    return {**things["path"], "run_id": things["mine"]}
+def unanswered(asker: Asker, tested: Iterable[APIOperation[Any, Any, Any, Any]]) -> set[str]:
+    """Return what can be read and was never given, of what is there for whoever asks."""
+    readable = {f"GET {one.path}" for one in tested if one.method.lower() == "get"}
+    apart = ("/operator/", "/users/", "/status") if "Authorization" in asker.headers else ()
+    links = "{token}" if "Authorization" in asker.headers else "nothing"
+    return {
+        one
+        for one in readable - asker.answered
+        if not any(part in one for part in apart) and links not in one
+    }
 
 
 def examine(
@@ -190,6 +209,8 @@ def _examine(
         headers = {**asker.headers, "X-Request-Id": "interface-test"}
         response = case.call(base_url=api.url, session=session, headers=headers, timeout=20)
         asker.seen.add(response.status_code)
+        if response.status_code < 300:
+            asker.answered.add(f"{operation.method.upper()} {operation.path}")
         try:
             case.validate_response(response, checks=CHECKS)
         except FailureGroup as group:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import Field
-from starlette.responses import StreamingResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 
 from vitrine_api.dependencies import App, Pages, Who
 from vitrine_api.descriptions import (
@@ -82,7 +82,7 @@ async def events(trial_id: str, who: Who, app: App) -> StreamingResponse:
     return await event_stream(app.training.follow(who, trial_id), json_events(trial_out))
 
 
-@router.get("/trials/{trial_id}/log")
+@router.get("/trials/{trial_id}/log", response_class=PlainTextResponse)
 async def log(trial_id: str, who: Who, app: App) -> Response:
     """Return all that a trial printed, once it has ended."""
     record = await app.training.get(who, trial_id)
