@@ -47,7 +47,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from api_instance import Account, platform_settings
 from servers import S3Address, Server, free_port, mongo_server, nats_server, s3_server
 
-GOALS = {"showcase_p95_ms": 30.0, "viewers_pss_mb": 150.0, "lists_p95_ms": 50.0}
+GOALS = {"showcase_p95_ms": 30.0, "viewers_pss_mb": 150.0, "lists_p95_ms": 50.0, "revocation_s": 1.0}
 HISTORY = 1000
 WARM_UP = 20
 SETTLE_SECONDS = 5.0
@@ -209,26 +209,40 @@ async def viewers(place: Site, number: int) -> dict[str, Any]:
     await asyncio.sleep(SETTLE_SECONDS)
     after, processor = memory(place.pid), psutil.Process(place.pid)
     used = processor.cpu_percent(SETTLE_SECONDS)
-    for writer in streams:
-        writer.close()
+    revoked = time.perf_counter()
+    gone = await place.owner.client.delete(f"/api/v1/links/{made['id']}")
+    gone.raise_for_status()
+    await asyncio.gather(*(_ended(reader, writer) for reader, writer in streams))
+    told = time.perf_counter() - revoked
     return {
         "viewers": number,
         "opened_in_s": round(opened, 2),
         "cpu_percent_while_open": used,
+        "revocation_told_in_s": round(told, 2),
         "before": before,
         "after": after,
         "pss_mb_a_viewer": round((after["pss_mb"] - before["pss_mb"]) / number, 3),
     }
 
 
-async def _open_stream(url: str, path: str) -> asyncio.StreamWriter:
+async def _ended(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read a stream until the api ends it."""
+    while await reader.read(65536):
+        pass
+    writer.close()
+
+
+async def _open_stream(url: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nCookie: vitrine_visitor={VISITOR}\r\n\r\n"
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n"
+        f"Cookie: vitrine_visitor={VISITOR}\r\n\r\n"
+    )
     writer.write(request.encode())
     await writer.drain()
     await reader.readuntil(b"event: status")
-    return writer
+    return reader, writer
 
 
 def memory(pid: int) -> dict[str, float]:
@@ -273,6 +287,7 @@ def within(result: dict[str, Any]) -> dict[str, bool]:
         "showcase": showcase <= GOALS["showcase_p95_ms"],
         "viewers": result["viewers"]["after"]["pss_mb"] <= GOALS["viewers_pss_mb"],
         "lists": listed <= GOALS["lists_p95_ms"],
+        "revocation": result["viewers"]["revocation_told_in_s"] <= GOALS["revocation_s"],
     }
 
 
@@ -280,13 +295,14 @@ def text(result: dict[str, Any]) -> str:
     """Format a measurement for people."""
     rows = {f"showcase, {name}": one for name, one in result["showcase"].items()} | result["lists"]["pages"]
     lines = [f"{name:<44} {one['p50_ms']:7.1f} {one['p95_ms']:7.1f} ms" for name, one in rows.items()]
-    before, after = result["viewers"]["before"], result["viewers"]["after"]
+    viewed = result["viewers"]
+    before, after = viewed["before"], viewed["after"]
     return "\n".join(
         [
             f"{result['date']}  {result['machine']}",
             f"{'':<44} {'p50':>7} {'p95':>7}",
             *lines,
-            f"{result['viewers']['viewers']} viewers",
+            f"{viewed['viewers']} viewers, told of a revocation in {viewed['revocation_told_in_s']} s",
             f"PSS {before['pss_mb']} -> {after['pss_mb']} MB, RSS {before['rss_mb']} -> {after['rss_mb']} MB",
             f"within: {result['within']}",
         ]

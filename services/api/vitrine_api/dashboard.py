@@ -23,6 +23,7 @@ from vitrine_common.documents import ShareLink, Version
 
 DAYS = 14
 FRESH_SECONDS = 20.0
+YESTERDAY_SECONDS = 600.0
 SOON = timedelta(days=3)
 NEAR = 0.8
 """Share of a link's runs from which on it is told to be nearly used up."""
@@ -77,7 +78,8 @@ class Dashboard:
     async def days(self, member: Member) -> list[Day]:
         """Return the last `DAYS` days, today last.
 
-        Days that are over are counted once per process, the others at most every `FRESH_SECONDS`.
+        Days that are over are counted once per process, yesterday every `YESTERDAY_SECONDS`, today every
+        `FRESH_SECONDS`.
         """
         require(member, Action.SEE, None)
         today = utcnow().date()
@@ -95,9 +97,10 @@ class Dashboard:
             runs.count(owner_id, since, until), runs.count_failed(owner_id, since, until)
         )
         found = Day(day, asked, failed)
-        # Runs may go on for a while after midnight: what ended yesterday may still fail.
-        is_over = day < today - timedelta(days=1)
-        self._known[key] = (math.inf if is_over else monotonic() + FRESH_SECONDS, found)
+        # Runs may go on for a while after midnight: what was begun yesterday may still fail.
+        yesterday = today - timedelta(days=1)
+        seconds = math.inf if day < yesterday else YESTERDAY_SECONDS if day < today else FRESH_SECONDS
+        self._known[key] = (monotonic() + seconds, found)
         if len(self._known) > _CACHED_DAYS:
             self._known.popitem(last=False)
         return found

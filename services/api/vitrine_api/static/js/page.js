@@ -61,3 +61,9 @@ function showConnection() {
 addEventListener("online", showConnection);
 addEventListener("offline", showConnection);
 showConnection();
+
+// On a narrow screen the places scroll: the present one is there to be seen.
+for (const here of document.querySelectorAll(".places [aria-current], .tabs [aria-current]")) {
+  const row = here.parentElement;
+  row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+}
