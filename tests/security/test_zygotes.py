@@ -350,3 +350,25 @@ def recv_fds(sock, size, most):
     return found
 socket.recv_fds = recv_fds
 """
+
+
+async def test_what_runs_import_is_imported_ahead_next_time(
+    zygotes: ZygoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitrine_engine.process.nests.RENEW_SECONDS", 0.05)
+    environment = zygotes.environment({"numpy": "", "learned": "", "threaded": THREADED})
+    first = await zygotes.script(environment, BUNDLE)
+    ran = await perform(first, *python("import learned, threaded; print('ok')"))
+    assert (ran.outcome.reason, ran.stdout) == (None, "ok\n")
+    async with asyncio.timeout(20):
+        while not any("learned" in one.modules for one in zygotes.engine.figures().zygotes):
+            await asyncio.sleep(0.02)
+    later = await zygotes.script(environment, BUNDLE)
+    code = "import sys; print([name in sys.modules for name in ('numpy', 'learned', 'threaded')])"
+    # A module that starts threads cannot be imported before a fork, and costs the others nothing.
+    assert (await perform(later, *python(code))).stdout == "[True, True, False]\n"
+    # The sandbox that was there before goes on in its own nest.
+    assert (await perform(first, *python(IS_FORK))).stdout == "True\n"
+
+
+THREADED = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"

@@ -22,6 +22,8 @@ from vitrine_engine.zygotes import ZygoteFigures, ZygotePolicy
 log = logging.getLogger(__name__)
 
 TEND_SECONDS = 5.0
+RENEW_SECONDS = 2.0
+"""Time for runs to end, and for more to be learned, before a zygote is made that knows it."""
 MOST_MODULES = 100
 """Modules that a zygote imports at most."""
 
@@ -96,6 +98,7 @@ class Nests:
         self._shelters: set[Shelter] = set()
         self._learned: dict[str, list[str]] = {}
         self._distrusted: set[str] = set()
+        self._renewing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tending: asyncio.Task[None] | None = None
 
@@ -162,13 +165,16 @@ class Nests:
         known += added
         with contextlib.suppress(OSError):
             (self._directory / f"{shelter.key}.json").write_text(json.dumps(known))
-        if self._current.get(shelter.key) is shelter and shelter.key not in self._distrusted:
-            self._renew(shelter)
+        if shelter.key not in self._renewing and shelter.key not in self._distrusted:
+            loop = asyncio.get_running_loop()
+            self._renewing[shelter.key] = loop.create_task(self._renew(shelter.key))
 
     async def aclose(self) -> None:
         """Stop every nest."""
         if self._tending is not None:
             self._tending.cancel()
+        for renewing in list(self._renewing.values()):
+            renewing.cancel()
         for shelter in list(self._shelters):
             self._close_soon(shelter)
         if self._tasks:
@@ -208,17 +214,25 @@ class Nests:
             return zygote
         return None
 
-    def _renew(self, shelter: Shelter) -> None:
-        """Make a nest whose zygote knows more; sandboxes to come get it once it is ready."""
-        spec = shelter.spec
-        successor = self._open(shelter.key, spec)
-        self._current[shelter.key] = shelter
-        self._background(self._succeed(shelter, successor))
+    async def _renew(self, key: str) -> None:
+        """Make nests whose zygotes know more until nothing new is learned; sandboxes to come get the last."""
+        try:
+            known = 0
+            while known < len(self._known(key)) and key not in self._distrusted:
+                await asyncio.sleep(RENEW_SECONDS)
+                known = len(self._known(key))
+                if (shelter := self._current.get(key)) is None:
+                    return
+                successor = self._open(key, shelter.spec)
+                self._current[key] = shelter
+                await self._succeed(shelter, successor)
+        finally:
+            self._renewing.pop(key, None)
 
     async def _succeed(self, shelter: Shelter, successor: Shelter) -> None:
         if successor.zygote is not None:
             await asyncio.wait([successor.zygote])
-        if successor.ready_zygote is None:
+        if successor.ready_zygote is None or self._current.get(shelter.key) is not shelter:
             self._close_soon(successor)
             return
         shelter.retired = True
