@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import platform
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +31,8 @@ import pytest
 from servers import ServerFailed
 from system_base import find_or_make_base
 
-BASE_IMAGE = "vitrine-test/base:2"
+BASE_IMAGE = "vitrine-test/base:3"
+DEBIAN = "http://deb.debian.org/debian"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LOUD = "NO DOCKER DAEMON: "
@@ -244,8 +247,22 @@ def why_no_daemon() -> str | None:
 
 
 def base_archive() -> Path:
-    """Return the archive of the root file system that the base image is made of."""
-    return find_or_make_base().archive
+    """Return the archive of the base image: the builder's base, told where its packages come from."""
+    base = find_or_make_base()
+    archive = docker_cache() / f"base-{base.digest.removeprefix('sha256:')[:16]}.tar"
+    with (docker_cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            draft = archive.with_suffix(".draft")
+            shutil.copyfile(base.archive, draft)
+            # Images of services install programs; the builder's own bases get theirs from outside.
+            sources = f"deb {debian_mirror() or DEBIAN} {base.release} main\n".encode()
+            entry = tarfile.TarInfo("etc/apt/sources.list")
+            entry.size = len(sources)
+            with tarfile.open(draft, "a") as tar:
+                tar.addfile(entry, io.BytesIO(sources))
+            draft.rename(archive)
+    return archive
 
 
 def docker_cache() -> Path:
