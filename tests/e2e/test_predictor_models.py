@@ -9,6 +9,7 @@ import json
 import pytest
 
 from stack_desk import EXAMPLES, StackDesk
+from vitrine.sse import ServerEvent
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,10 +35,26 @@ def test_a_predictor_streams_its_text(stack: StackDesk) -> None:
     assert len(text.split()) == 7
     assert again["cold"] is False
 
-    said = stack.vitrine(
-        "run", version["reference"], "-i", "prompt=Glass is", "-i", "length=5", "-i", "seed=3"
-    )
-    assert said.stdout == text + "\n"
+    given = ("-i", "prompt=Glass is", "-i", "length=5", "-i", "seed=3")
+    for pace in ("at once", "as typed"):
+        said = stack.vitrine("run", version["reference"], *given, "-i", f"pace={pace}")
+        assert said.stdout == text + "\n"
+
+
+def test_whoever_watches_sees_the_text_grow(stack: StackDesk) -> None:
+    version = stack.push(EXAMPLES / "predictor-writer")
+    with stack.client() as client:
+        run = client.submit(version["reference"], {"length": 30, "pace": "as typed"})
+        heard: list[ServerEvent] = []
+        ended = client.runs_of_account.wait(run.id, heard.append)
+    news = [event.json() for event in heard if event.name == "progress"]
+    pieces = [piece for one in news for piece in one.get("outputs", [])]
+    grown = ""
+    for piece in pieces:
+        assert (piece["name"], piece["start"]) == ("output", len(grown))
+        grown += piece["text"]
+    assert len(pieces) > 2
+    assert grown == ended.outputs[0].value
 
 
 def test_a_visitor_sees_the_form_of_the_hints(stack: StackDesk) -> None:

@@ -70,6 +70,8 @@ def json_events(
             key: text(value) if key in _SAID and isinstance(value, str) else value
             for key, value in news.items()
         }
+        if pieces := news.get("outputs"):
+            told["outputs"] = [{**piece, "text": text(str(piece["text"]))} for piece in pieces]
         return [("progress", json.dumps(told))]
 
     return encode

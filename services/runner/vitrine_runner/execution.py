@@ -254,6 +254,7 @@ class Execution:
     async def _finish(self, ending: Ending) -> None:
         state = _STATES.get(ending.reason, RunState.FAILED)
         changes = self._changes(ending)
+        await self._feed.flush()
         while True:
             try:
                 await self._desk.runs.finish(self._run, state, changes)

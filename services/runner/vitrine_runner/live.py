@@ -62,10 +62,14 @@ class LiveFeed:
 
     async def state(self, state: RunState | ClaimState, message: str = "") -> None:
         """Tell that the run entered `state`."""
-        self._flush()
-        await self._settled()
+        await self.flush()
         self._state = state
         await self._tell(self._news(message=message))
+
+    async def flush(self) -> None:
+        """Tell what has gathered, before it is known otherwise that the run has ended."""
+        self._flush()
+        await self._settled()
 
     def printed(self, data: bytes) -> None:
         """Take what the program printed."""

@@ -6,6 +6,7 @@ import json
 import mimetypes
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,10 @@ _UNSAFE = re.compile(r"[^\w.() -]+")
 Saved = dict[str, list[Path]]
 
 
-def show(run: Run, saved: Saved) -> None:
-    """Print the outputs; one that stands alone has no heading, so that it can be piped."""
+def show(run: Run, saved: Saved, left: Sequence[Output] | None = None) -> None:
+    """Print the outputs, or those that are `left`; one that stands alone has no heading, to be piped."""
     alone = len(run.outputs) == 1
-    for output in run.outputs:
+    for output in run.outputs if left is None else left:
         paths = saved.get(output.name, [])
         if output.url is not None:
             _show_file(output, paths)

@@ -11,13 +11,16 @@ from vitrine.cli import formats, outputs, progress
 from vitrine.cli.console import note, print_json, say, table
 from vitrine.cli.doors import open_door
 from vitrine.cli.session import FAILED, Json, command, connect
+from vitrine.cli.streaming import Streamed
 from vitrine.cli.values import fit_inputs, parse_inputs
 from vitrine.errors import ClientError, Misuse
 from vitrine.references import Reference, parse_target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vitrine.client import Client
-    from vitrine.results import Run, Trial
+    from vitrine.results import Output, Run, Trial
     from vitrine.runs import Runs
 
 _LOOK_BACK = 200
@@ -72,13 +75,13 @@ def run(
 
 def finish(place: Runs, started: Run, output_dir: Path | None, *, json_output: bool) -> None:
     """Follow a run to its end and show it; raises typer.Exit when it did not end well."""
-    ended = started if started.final else _followed(place, started)
+    ended, left = (started, started.outputs) if started.final else _followed(place, started, json_output)
     saved = outputs.save(place, ended, output_dir) if output_dir and ended.succeeded else {}
     if json_output:
         shown = {name: [str(path) for path in paths] for name, paths in saved.items()}
         print_json({**ended.document(), **({"saved": shown} if output_dir else {})})
     elif ended.succeeded:
-        outputs.show(ended, saved)
+        outputs.show(ended, saved, left)
         note(_timing(ended), "dim")
     else:
         _show_failure(ended)
@@ -182,13 +185,17 @@ def find_work(client: Client, identifier: str) -> Run | Trial:
     return found[0]
 
 
-def _followed(place: Runs, started: Run) -> Run:
+def _followed(place: Runs, started: Run, quiet: bool) -> tuple[Run, Sequence[Output]]:
+    """Wait for the end, printing text that streams unless `quiet`; return what is left to show, too."""
     with progress.steps(f"Run {formats.short_id(started.id)} is {started.state}") as shown:
+        streamed = Streamed(shown)
+        heard = (lambda event: progress.work_step(shown, event, with_log=False)) if quiet else streamed.hear
         try:
-            return place.wait(started.id, lambda event: progress.work_step(shown, event, with_log=False))
+            ended = place.wait(started.id, heard)
         except KeyboardInterrupt:
             note(f"The run goes on: vitrine logs {started.id} -f, or vitrine cancel {started.id}")
             raise
+    return ended, ended.outputs if quiet else streamed.rest(ended)
 
 
 def _show_started(started: Run, *, json_output: bool) -> None:

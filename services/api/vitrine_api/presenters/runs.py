@@ -11,6 +11,7 @@ from vitrine_api import permalinks, run_code, views
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.pictures import SAFE_TYPES
 from vitrine_api.presenters.fields import as_text
+from vitrine_api.presenters.streaming import Streamed
 from vitrine_api.progress import Change
 from vitrine_api.receipts.issuing import ATTESTED
 from vitrine_api.run_inputs import file_values, safe_filename
@@ -257,23 +258,26 @@ def run_events(
     """Return an encoder of a run's changes as HTML fragments: `status`, `progress`, `done`."""
     shown: views.RunView | None = None
     log = ""
+    streamed = Streamed(Spec.model_validate(version.spec) if version else None, reader.sight.text)
 
     def encode(change: Change[RunRecord]) -> list[tuple[str, str]]:
         nonlocal shown, log
         if change.state is not None:
-            shown = run_view(change.state, version, reader)
+            shown = replace(run_view(change.state, version, reader), streamed=streamed.views())
             event = "done" if change.kind == "end" else "status"
             return [(event, render(views.RunStatus(run=shown)))]
         if shown is None or change.news is None:
             return []
         news: Mapping[str, Any] = change.news.payload
         log = (log + str(news.get("log") or ""))[-_LOG_TAIL:]
+        streamed.take(news)
         fraction = news.get("fraction")
         live = replace(
             shown,
             progress=float(fraction) if isinstance(fraction, int | float) else shown.progress,
             progress_text=reader.sight.text(str(news.get("message") or "")) or shown.progress_text,
             log_tail=reader.sight.text(log),
+            streamed=streamed.views(),
         )
         shown = live
         return [("progress", render(views.RunProgress(run=live)))]

@@ -118,6 +118,7 @@ from vitrine_api.views.runs import (
     RunsPage,
     RunStatus,
     RunView,
+    StreamedText,
 )
 from vitrine_api.views.showcase import LinkEnded, LinkGate, LinkUnavailable, Showcase
 from vitrine_api.views.trials import (
@@ -256,6 +257,7 @@ __all__ = [
     "Share",
     "Showcase",
     "Signup",
+    "StreamedText",
     "TableField",
     "TextField",
     "TextOutput",

@@ -35,6 +35,14 @@ class CodeSample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamedText:
+    """The end of the text that an output holds so far."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunView:
     """One run, as its status fragment and its page show it."""
 
@@ -79,6 +87,8 @@ class RunView:
     can_cancel: bool = True
     has_receipt: bool = False
     """Whether the reader may have a signed receipt of it."""
+    streamed: tuple[StreamedText, ...] = ()
+    """What outputs hold so far, while it runs."""
     permalink: str = ""
     """Address that shows it to others who hold the link; empty where there is none."""
 
