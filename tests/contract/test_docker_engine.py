@@ -17,6 +17,7 @@ from sandboxes import MIB, SMALL, Bench, perform, python
 from vitrine_engine import OnnxModel, Reason, SandboxSpec, ScriptModel, StartError, open_engine
 from vitrine_engine.docker import DockerEngine, cell
 from vitrine_engine.docker.container import ENGINE_LABEL
+from vitrine_engine.docker.images import WITH_BYTECODE
 from vitrine_engine.docker.sandbox import DockerSandbox
 
 
@@ -78,6 +79,25 @@ async def test_an_image_holds_its_environment(
         ran = await perform(sandbox, *python("import sys; print(open('/env/mark').read(), sys.executable)"))
         assert (ran.outcome.reason, ran.stdout) == (None, "made\n /env/bin/python\n")
         await sandbox.stop()
+
+
+async def test_an_image_with_bytecode_is_preferred(
+    bench: Bench, client: docker.DockerClient, docker_daemon: DockerDaemon
+) -> None:
+    plain = client.images.get(docker_daemon.base_image)
+    plain.tag("vitrine-test/variant", "2")
+    try:
+        with variant(client, docker_daemon.base_image, "mkdir -p /env") as image:
+            assert client.images.get(image).tag("vitrine-test/variant", f"2{WITH_BYTECODE}")
+            sandbox = await bench.script(image="vitrine-test/variant:2")
+            assert isinstance(sandbox, DockerSandbox)
+            assert sandbox.image_digest == client.images.get(image).id
+            await sandbox.stop()
+        sandbox = await bench.script(image="vitrine-test/variant:2")
+        assert isinstance(sandbox, DockerSandbox)
+        assert sandbox.image_digest == plain.id
+    finally:
+        client.images.remove("vitrine-test/variant:2", noprune=True)
 
 
 async def test_without_its_image_an_environment_is_shown_in_the_base(bench: Bench) -> None:

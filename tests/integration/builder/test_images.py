@@ -28,6 +28,7 @@ from vitrine_builder.materialise import Materialised
 from vitrine_builder.requirements import parse_requirements
 from vitrine_builder.sdists import BuildSandboxes
 from vitrine_builder.settings import BuilderSettings
+from vitrine_builder.tending import remove_images
 from vitrine_builder.workspace import open_workspace
 from vitrine_engine.docker.images import WITH_BYTECODE
 
@@ -206,6 +207,31 @@ async def test_bytecode_follows_in_an_image_of_its_own(tmp_path: Path, docker_da
         for made in (first, second):
             client.images.remove(name_of(made.digest))
             client.images.remove(f"{name_of(made.digest)}{WITH_BYTECODE}")
+
+
+async def test_images_go_with_their_environments_and_not_while_they_are_used(
+    tmp_path: Path, docker_daemon: DockerDaemon
+) -> None:
+    with contextlib.closing(docker_daemon.client()) as client:
+
+        def names() -> set[str]:
+            return {tag for image in client.images.list(name=REPOSITORY) for tag in image.tags}
+
+        async with builder(tmp_path, docker_daemon) as parts:
+            workspace, daemon = parts.store.workspace, Daemon(docker_daemon.url)
+            lock, made = await make(parts, b"six==1.17.0\n")
+            assert await parts.store.completer.complete(made.path)
+            both = {name_of(made.digest), f"{name_of(made.digest)}{WITH_BYTECODE}"}
+            assert both <= names()
+            assert remove_images(workspace, daemon) == [], "its environment is there"
+            made.path.rename(workspace.drafts / "trash")
+            async with parts.store.in_use(lock):
+                assert remove_images(workspace, daemon) == []
+            assert both <= names()
+            gone = remove_images(workspace, daemon)
+            assert set(gone) == {made.path.name}
+            assert not both & names()
+            assert remove_images(workspace, daemon) == []
 
 
 async def test_an_image_that_the_daemon_lost_is_sent_again(
