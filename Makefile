@@ -32,7 +32,7 @@ check: setup ## Lint, format, types, generated documents
 	infra/scripts/generated.sh check
 
 pytest: setup
-	$(BIN)/python -m pytest -n $(or $(WORKERS),1) tests $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) tests $(PYTEST_ARGS)
 
 screenshots: setup ## Take the pictures of docs/images from the stack that `make demo KEEP=1` leaves
 	$(BIN)/python infra/demo/screenshots.py

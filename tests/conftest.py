@@ -46,6 +46,16 @@ STACK_TESTS = frozenset(
 LONGEST = (
     "stack",
     "tests/integration/test_compose_up.py",
+    "tests/e2e/test_every_page.py",
+    "tests/security/test_authorization_table.py",
+    "tests/chaos/test_docker_stack.py",
+    "tests/chaos/test_kill.py",
+    "tests/contract/test_engine_runs.py",
+    "tests/security/test_zygotes.py",
+    "tests/integration/stack/test_stack_life.py",
+    "tests/integration/builder/test_kills.py",
+    "tests/integration/builder/test_bytecode.py",
+    "tests/e2e/test_venue_pages.py",
 )
 """What takes longest, longest first: begun last, it would keep one process busy when the others are done."""
 
