@@ -67,6 +67,11 @@ class Coming(Generic[F]):
     directory: Path
     _loading: asyncio.Task[F]
 
+    @property
+    def is_here(self) -> bool:
+        """Whether nothing has to be waited for."""
+        return self._loading.done()
+
     async def files(self) -> F:
         """Wait until every file is there."""
         return await asyncio.shield(self._loading)

@@ -30,7 +30,7 @@ class Warming:
     Args:
         engine: has interpreters with an environment's modules imported, or not.
         shelf: the environments of this host; one that is not here is not made for this.
-        pool: whose environments are remembered.
+        pool: whose environments are remembered; it asks for those of versions that are being fetched.
         settings: what every sandbox sees, and where to remember.
     """
 
@@ -42,6 +42,7 @@ class Warming:
         self._wanted = settings.most_zygotes > 0
         self._file = settings.state_dir / "warm.json"
         self._recent: list[WarmEnvironment] = []
+        pool.ahead = self.warm
 
     async def warm(self, environment: WarmEnvironment) -> None:
         """Have an environment ready for one owner's models, if it is on this host."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
@@ -70,6 +70,9 @@ class WorkerPool:
         self._set_aside = 0
         """Memory of sandboxes that are no workers: the checks of claims."""
         self._changed = asyncio.Event()
+        self.ahead: Callable[[WarmEnvironment], Awaitable[None]] | None = None
+        """Has an environment ready; asked for it while files of a version have yet to be fetched."""
+        self._ahead: set[asyncio.Future[None]] = set()
 
     @property
     def workers(self) -> list[Worker]:
@@ -210,6 +213,8 @@ class WorkerPool:
 
     async def aclose(self) -> None:
         """Stop every worker; runs that still use one end as cancelled."""
+        for task in self._ahead:
+            task.cancel()
         for worker in self.workers:
             self._begin_stop(worker)
         await asyncio.gather(*self._stopping, return_exceptions=True)
@@ -227,7 +232,10 @@ class WorkerPool:
 
     async def _make_room_and_start(self, need: Need) -> Worker:
         async with AsyncExitStack() as holds:
-            bundle = await holds.enter_async_context(self._bundles.held(need.version_digest))
+            coming = await holds.enter_async_context(self._bundles.coming(need.version_digest))
+            if not coming.is_here:
+                self._get_ready(need)
+            bundle = await coming.files()
             limits = bundle.spec.limits(self._settings.defaults, self._settings.ceiling)
             self._check_gpus(limits)
             most = bundle.spec.scaling.max or self._settings.max_workers
@@ -245,6 +253,14 @@ class WorkerPool:
                     else:
                         self._evict_one(with_gpu=True)
                 await self._changed.wait()
+
+    def _get_ready(self, need: Need) -> None:
+        """Begin to have the environment ready while the version's files are fetched."""
+        if self.ahead is not None:
+            place = WarmEnvironment(environment_digest=need.environment_digest, owner_id=need.owner_id)
+            task = asyncio.ensure_future(self.ahead(place))
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
 
     @property
     def _living(self) -> list[Worker]:

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from runner_doubles import EngineDouble
+from runner_doubles import BlobsDouble, EngineDouble
+from vitrine_common.messages import WarmEnvironment
 from vitrine_common.states import Reason
 from vitrine_engine import LoadError, StartError
 from vitrine_engine import Reason as EngineReason
@@ -214,3 +215,25 @@ async def test_limits_are_the_models_within_the_hosts(
         limits = engine.sandboxes[0].spec.limits
     assert (limits.memory_bytes, limits.wall_seconds, limits.processes) == (1 << 30, 30.0, 7)
     assert (limits.disk_bytes, limits.output_bytes) == (5 << 20, 77)
+
+
+async def test_the_environment_gets_ready_while_the_files_are_fetched(
+    make_pool: MakePool, push: Push, blobs: BlobsDouble
+) -> None:
+    pool, asked = make_pool(), asyncio.Event()
+    ready: list[str] = []
+
+    async def ahead(environment: WarmEnvironment) -> None:
+        ready.append(environment.environment_digest)
+        asked.set()
+
+    pool.ahead = ahead
+    digest = await push()
+    blobs.gate.clear()
+    using = asyncio.create_task(use_once(pool, digest))
+    await asyncio.wait_for(asked.wait(), 20)
+    assert not using.done()
+    blobs.gate.set()
+    await using
+    await use_once(pool, digest)
+    assert ready == [ENVIRONMENT], "files that are here keep nobody waiting"
