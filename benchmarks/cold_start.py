@@ -1,10 +1,10 @@
 """What the first request to a version without a worker costs, against the model's own warm inference.
 
-usage: cold_start.py [--model NAME|DIR]... [--versions N] [--rounds N] [--cold N] [--json]
+usage: cold_start.py [--model NAME|DIR]... [--versions N] [--rounds N] [--cold N] [--shell N] [--json]
 
 Starts an embedded stack with the shipped defaults, pushes N versions of each model (they differ in one small
-file), lets each run once, and waits until the process table shows no worker of any. Then each is asked once,
-over HTTP, for a whole run: `warm` is with the environment in use on the runner, as scaling to zero leaves it;
+file), lets each run once, and waits until process table and runner know no worker of any. Then each is asked
+once, over HTTP, for a whole run: `warm` is with the environment in use on the runner, as scaling to zero leaves it;
 `cold` is after the whole stack was started anew. `added` is the request's time less the model's own
 inference, timed alone, everything loaded. `shell` is the author's `python …` for the same command, with
 the same packages, bytecode compiled. A DIR is a bundle with requirements.txt and `time.py`, which prints
@@ -34,7 +34,6 @@ MAKE = Path(__file__).parent / "models" / "make.py"
 MODELS = ("resnet56-script", "resnet56-predictor", "resnet56-onnx", "cyclegan-script", "gpt2-124m")
 PACKAGES = ["torch==2.13.0", "numpy", "pillow", "safetensors", "onnx", "onnxruntime"]
 SHELL_COMMANDS = {"gpt2": "python generate.py", "resnet56-predictor": "python test.py"}
-SHELL_REPEATS = 5
 GOALS = {"resnet56": {"p50_ms": 150.0, "p95_ms": 300.0}, "script_speedup": 5.0}
 
 
@@ -69,14 +68,14 @@ class Subject:
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return found
 
-    def time_shell(self) -> list[float] | None:
+    def time_shell(self, repeats: int) -> list[float] | None:
         """Return the seconds of the author's command line from a shell."""
         if self._command is None:
             return None
         seconds = []
         environment = {**os.environ, "PATH": f"{self._python.parent}:{os.environ['PATH']}"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for turn in range(SHELL_REPEATS + 1):
+        for turn in range(repeats + 1):
             began = time.perf_counter()
             subprocess.run(
                 shlex.split(self._command), cwd=self.bundle, check=True, capture_output=True, env=environment
@@ -126,7 +125,7 @@ def sample(subject: Subject, stack: Site, version: Version) -> float:
 
 def measure(subject: Subject, stack: Site, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one model on a running stack, which is started anew for its cold requests."""
-    alone, shell = subject.time_alone(), subject.time_shell()
+    alone, shell = subject.time_alone(), subject.time_shell(options.shell)
     subject.push(stack, options.versions)
     first_ever = [sample(subject, stack, version) for version in subject.versions]
     second = [subject.request(stack, version) for version in subject.versions]
@@ -204,6 +203,7 @@ def main() -> int:
     parser.add_argument("--versions", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--cold", type=int, default=3, help="requests after a start of the whole stack")
+    parser.add_argument("--shell", type=int, default=5, help="runs of the author's command from a shell")
     parser.add_argument("--python", type=Path, help="an interpreter with the packages, instead of making one")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

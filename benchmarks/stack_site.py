@@ -67,6 +67,12 @@ class Site:
             sys.exit(f"{directory.name}: {version.state} {version.build_problem}")
         return version
 
+    def _served(self, versions: list[Version]) -> bool:
+        # A script has no process between its runs; that the runner has let go of it, only the runner knows.
+        with self.client() as client:
+            served = client.operator.runners().references
+        return any(version.digest in served for version in versions)
+
     # seen from outside
 
     def runner(self) -> psutil.Process:
@@ -95,9 +101,9 @@ class Site:
         }
 
     def wait_scaled_to_zero(self, versions: list[Version], seconds: float = 300) -> float:
-        """Wait until no version has a worker; return how long it took."""
+        """Wait until no version has a worker, by the process table and by the runner; return the seconds."""
         began = time.monotonic()
-        while any(self.workers(version) for version in versions):
+        while any(self.workers(version) for version in versions) or self._served(versions):
             if time.monotonic() - began > seconds:
                 sys.exit(f"workers are still alive after {seconds:g} s")
             time.sleep(1)
