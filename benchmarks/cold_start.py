@@ -3,12 +3,12 @@
 usage: cold_start.py [--model NAME|DIR]... [--versions N] [--rounds N] [--cold N] [--shell N] [--json]
 
 Starts an embedded stack with the shipped defaults, pushes N versions of each model (they differ in one small
-file), lets each run once, and waits until process table and runner know no worker of any. Then each is asked
-once, over HTTP, for a whole run: `warm` is with the environment in use on the runner, as scaling to zero leaves it;
-`cold` is after the whole stack was started anew. `added` is the request's time less the model's own
-inference, timed alone, everything loaded. `shell` is the author's `python …` for the same command, with
-the same packages, bytecode compiled. A DIR is a bundle with requirements.txt and `time.py`, which prints
-`{"warm_s": …}`.
+file), lets each run once, and waits until process table and runner know no worker of any. Then each is
+asked once, over HTTP, for a whole run: `warm` is with the environment in use on the runner, as scaling to
+zero leaves it; `cold` is after the whole stack was started anew. `added` is the request's time less the
+model's own inference, timed alone, everything loaded, with as many threads as a run gets. `shell` is the
+author's `python …` for the same command, with the same packages, bytecode compiled. A DIR is a bundle with
+requirements.txt and `time.py`, which prints `{"warm_s": …}`.
 """
 
 from __future__ import annotations

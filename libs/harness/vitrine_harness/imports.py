@@ -8,7 +8,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container
 
 MOST = 200
 LONGEST = 100
@@ -39,20 +39,18 @@ def _is_package_of_environment(file: object) -> bool:
     return f"{os.sep}site-packages{os.sep}" in file
 
 
-def is_shadowing(directory: str, loaded: Iterable[str]) -> bool:
-    """Whether a module in `directory` would be imported where an equally named one is in memory.
+def is_shadowing(directory: str, loaded: Container[str], besides: Container[str] = ()) -> bool:
+    """Whether a module in `directory` would be imported where one of the same name is `loaded`.
 
-    Modules that are built in or frozen, or that the interpreter itself imports at its start, come first
-    in any case.
+    Names `besides` are let be. Modules that are built in or frozen come first in any case.
     """
     try:
         entries = list(os.scandir(directory))
     except OSError:
         return False
-    names = {name for name in loaded if name not in sys.builtin_module_names and not _imp.is_frozen(name)}
     for entry in entries:
         stem = entry.name.split(".", 1)[0]
-        if stem not in names:
+        if stem not in loaded or stem in besides or stem in sys.builtin_module_names or _imp.is_frozen(stem):
             continue
         if entry.name.endswith(_SUFFIXES) or _is_package(entry.path):
             return True

@@ -153,11 +153,12 @@ def _can_speak(env: Mapping[str, str]) -> bool:
 
 
 def _is_hidden_by_files(first: str, python_path: list[str]) -> bool:
-    loaded = {name.partition(".")[0] for name in sys.modules} - {"__main__", "vitrine_harness"}
-    if any(imports.is_shadowing(item, loaded) or imports.customizes_start(item) for item in python_path):
-        return True
-    # The interpreter imports this one before its path has the program's directory.
-    return imports.is_shadowing(first or os.getcwd(), loaded - {"encodings"})
+    own = {"__main__", "vitrine_harness"}
+    for item in python_path:
+        if imports.is_shadowing(item, sys.modules, own) or imports.customizes_start(item):
+            return True
+    # The interpreter imports `encodings` before its path has the program's directory.
+    return imports.is_shadowing(first or os.getcwd(), sys.modules, {*own, "encodings"})
 
 
 def _is_compiled(call: PythonCall) -> bool:

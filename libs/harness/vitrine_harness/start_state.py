@@ -16,6 +16,7 @@ import sys
 import time
 import types
 import warnings
+import weakref
 
 from vitrine_harness import native, thread_counts
 from vitrine_harness.command_line import PythonCall
@@ -79,7 +80,10 @@ def _set_interpreter(call: PythonCall, path: list[str], env: Mapping[str, str]) 
     first = {"script": call.target, "module": "-m", "command": "-c"}[call.kind]
     sys.argv = [first, *call.arguments]
     sys.path[:] = path
-    sys.path_importer_cache.clear()
+    # What was found out about the packages stays true; where they are nothing is written.
+    kept = tuple(base_path())
+    for place in [place for place in sys.path_importer_cache if not place.startswith(kept)]:
+        del sys.path_importer_cache[place]
     no_bytecode = "dont_write_bytecode" in call.options or bool(env.get("PYTHONDONTWRITEBYTECODE"))
     no_user_site = "no_user_site" in call.options or bool(env.get("PYTHONNOUSERSITE"))
     sys.dont_write_bytecode = no_bytecode
@@ -180,6 +184,10 @@ def _stream(
 def _forget_process() -> None:
     """Make modules that were imported ahead forget the process that imported them."""
     modules = sys.modules
+    # What packages finalize at exit is their first process's; torch would take its operators apart for 25 ms.
+    finalizers: Any = weakref.finalize
+    for finalizer in list(finalizers._registry):
+        finalizer.atexit = False
     _reset("tempfile", tempdir=None, _name_sequence=None)
     _reset("uuid", _last_timestamp=None)
     _reset("logging", _startTime=time.time())
@@ -187,9 +195,6 @@ def _forget_process() -> None:
     _reset("inspect", modulesbyfile={}, _filesbymodname={})
     site.USER_BASE = site.USER_SITE = None
     site.getusersitepackages()
-    linecache: Any = modules.get("linecache")
-    if linecache is not None:
-        linecache.clearcache()
     _reset_multiprocessing()
     asyncio: Any = modules.get("asyncio")
     if asyncio is not None:
