@@ -6,10 +6,11 @@ The window is bounded, so that a page costs the same for a thousand runs as for 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from vitrine_api.policy import Action, Member, require
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vitrine_api.blind_use import BlindUse
 
 WINDOW = 2000
+KEPT_SECONDS = 10.0
+_VERSIONS = 256
 MAX_LABELS = 50
 
 
@@ -49,18 +52,33 @@ class Summary:
 
 
 class Monitoring:
-    """Reads scoring records of versions that were checked already."""
+    """Reads scoring records of versions that were checked already.
+
+    A summary is made again when there is a newer record, and every `KEPT_SECONDS`: one that came late is
+    missed no longer than that.
+    """
 
     def __init__(self, scores: Scores, use: BlindUse) -> None:
         self._scores = scores
         self._use = use
+        self._known: OrderedDict[str, tuple[tuple[str, frozenset[str]], float, Summary]] = OrderedDict()
 
     async def summary(self, member: Member, version: Version) -> Summary:
         """Summarise the newest `WINDOW` runs, but those by blind links."""
         require(member, Action.SEE, version)
-        hidden = await self._use.hidden_links(version.id)
-        found = await self._scores.window(version.id, WINDOW)
-        return summarise([record for record in found if record.link_id not in hidden])
+        hidden = frozenset(await self._use.hidden_links(version.id))
+        newest = await self._scores.window(version.id, 1)
+        mark, now = (newest[0].id if newest else "", hidden), monotonic()
+        known = self._known.get(version.id)
+        if known is not None and known[0] == mark and now < known[1]:
+            return known[2]
+        found = await self._scores.window(version.id, WINDOW) if newest else []
+        summary = summarise([record for record in found if record.link_id not in hidden])
+        self._known[version.id] = (mark, now + KEPT_SECONDS, summary)
+        self._known.move_to_end(version.id)
+        if len(self._known) > _VERSIONS:
+            self._known.popitem(last=False)
+        return summary
 
     async def records(
         self, member: Member, version: Version, limit: int, after: str | None

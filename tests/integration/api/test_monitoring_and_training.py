@@ -45,6 +45,10 @@ async def test_counts_percentiles_and_predictions(api: Instance) -> None:
     assert told["predictions"] == {"digit": {"seven": 75, "one": 25}}
     assert (told["cold_starts"], told["window"]["runs"]) == (1, 100)
     assert told["window"]["from"] < told["window"]["to"]
+    newest = (await records.find({"version_id": version["id"]}, (("finished_at", -1),), 1))[0]
+    await records.insert(newest.model_copy(update={"id": new_id("run"), "finished_at": utcnow()}))
+    again = (await someone.client.get(f"{base}/monitor")).json()
+    assert again["window"]["runs"] == 101, "another run is told of at once"
     page = await someone.client.get(f"{base}/scoring", params={"limit": 10})
     assert len(page.json()["items"]) == 10
     assert "reviewer" not in page.text
