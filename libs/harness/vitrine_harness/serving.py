@@ -55,6 +55,8 @@ def _spawn(control: int, env: dict[str, str], setup: dict[str, Any]) -> int:
             os.dup2(null, 1)
             os.dup2(null, 2)
             os.dup2(control, CONTROL, inheritable=True)
+            # A descriptor that has the number already is left as it is by dup2(), closed by exec() then.
+            os.set_inheritable(CONTROL, True)
             system.close_descriptors({CONTROL})
             os.chdir(WORK)
             os.execve(PYTHON, [PYTHON, "-c", BOOT.format(CONTROL), json.dumps(setup)], env)
