@@ -21,6 +21,7 @@ from footprint import Cost, cost
 from vitrine.client import Client
 from vitrine.results import Version
 from vitrine.stack import control
+from vitrine.stack.cells import serving
 
 WAIT_SECONDS = 60
 BUILD_POLL_SECONDS = 0.5
@@ -88,8 +89,8 @@ class Site:
         return self.runner().children(recursive=True)
 
     def workers(self, version: Version) -> list[int]:
-        """Return the processes, from the process table, whose view has the version's bundle."""
-        return [process.pid for process in self.sandboxes() if version.digest[7:] in _bundle_of(process.pid)]
+        """Return the processes that serve a version, from the process table."""
+        return serving(self.runner().pid, version.digest)
 
     def pools(self) -> dict[str, Any]:
         """Describe what the runner keeps alive now, with its memory in megabytes (PSS)."""
@@ -108,15 +109,6 @@ class Site:
                 sys.exit(f"workers are still alive after {seconds:g} s")
             time.sleep(1)
         return time.monotonic() - began
-
-
-def _bundle_of(pid: int) -> str:
-    """Return what a process sees at `/bundle`, as the mount's root (proc_pid_mountinfo(5))."""
-    try:
-        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split()[3] for line in reversed(lines) if line.split()[4] == "/bundle"), "")
 
 
 def _cost(pid: int) -> Cost | None:

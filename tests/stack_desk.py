@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import psutil
 import pytest
 from pymongo import MongoClient
 
 from vitrine import Client
 from vitrine.stack import control
+from vitrine.stack.cells import serving
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXAMPLES = REPOSITORY / "examples"
@@ -236,10 +236,7 @@ class StackDesk:
     def workers(self, digest: str) -> list[int]:
         """Return the processes that serve the version of that digest, from the process table."""
         runner = self.pid("runner")
-        if runner is None:
-            return []
-        children = psutil.Process(runner).children()
-        return [child.pid for child in children if digest.removeprefix("sha256:") in _command_line(child)]
+        return [] if runner is None else serving(runner, digest)
 
     def mongo(self) -> Any:
         """Return a pymongo database: what the services wrote, to look at."""
@@ -247,13 +244,6 @@ class StackDesk:
             client: Any = MongoClient(self.state()["mongo_url"], serverSelectionTimeoutMS=10_000)
             self.database = client["vitrine"]
         return self.database
-
-
-def _command_line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def _pip_configuration() -> str | None:

@@ -14,13 +14,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+
+from vitrine.stack.cells import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".demo"
@@ -142,12 +143,6 @@ def get(url: str, token: str) -> dict[str, Any]:
     return body
 
 
-def workers(state: dict[str, Any]) -> list[int]:
-    """Return the sandboxes that the runner has, from the process table."""
-    runner = psutil.Process(state["parts"]["runner"]["pid"])
-    return [child.pid for child in runner.children() if child.name() in {"bwrap", "bubblewrap"}]
-
-
 def review(link: str, digit: Path) -> tuple[dict[str, Any], float]:
     """Do what a reviewer does: no account, only the link. Return the finished run and milliseconds."""
     base, token = link.rsplit("/s/", 1)
@@ -172,9 +167,9 @@ def label_of(run: dict[str, Any]) -> int:
     return int(values["digit"]["label"])
 
 
-def measure(demo: Demo, state: dict[str, Any], link: str, site_packages: Path) -> dict[str, Any]:
+def measure(demo: Demo, workers: Callable[[], list[int]], link: str, site_packages: Path) -> dict[str, Any]:
     """Run held-out digits through the link until one is read right; the first run finds no worker."""
-    if alive := workers(state):
+    if alive := workers():
         raise DemoFailed(f"a worker is alive before the first run: {alive}")
     misread: list[dict[str, int]] = []
     cold_ms: float | None = None
@@ -190,7 +185,7 @@ def measure(demo: Demo, state: dict[str, Any], link: str, site_packages: Path) -
             misread.append({"expected": expected, "prediction": label_of(run)})
         else:
             raise DemoFailed(f"{DRAWS} digits in a row were misread: {misread}")
-    if not workers(state):
+    if not workers():
         raise DemoFailed("the run left no worker in the process table")
     with demo.step("warm", "run it ten times more, warm"):
         warm = sorted(review(link, digit)[1] for _ in range(10))
@@ -218,7 +213,8 @@ def demonstrate(seed: int) -> dict[str, Any]:
         link = demo.vitrine("share", trial["version"], "--expires", "14d")["url"]
     environment = DATA / "environments" / trial["environment_digest"].removeprefix("sha256:")
     (site_packages,) = environment.glob("lib/python*/site-packages")
-    measured = measure(demo, state, link, site_packages)
+    runner = state["parts"]["runner"]["pid"]
+    measured = measure(demo, lambda: serving(runner, version["digest"]), link, site_packages)
     check = demo.reproduce(site_packages, link)
     scored = get(f"{state['url']}/api/v1/versions/{trial['version'].replace('@', '/')}/monitor", token)
     return {
