@@ -33,6 +33,7 @@ from vitrine_runner.execution import Desk
 from vitrine_runner.figures import Figures
 from vitrine_runner.gpus import find_gpus
 from vitrine_runner.handlers import make_routers
+from vitrine_runner.permits import Permits
 from vitrine_runner.placement import Placement
 from vitrine_runner.repository import Checks, Runs
 from vitrine_runner.settings import RunnerSettings, cpu_count
@@ -79,15 +80,13 @@ async def use(
         bundles = Bundles(settings.bundles_dir, platform.blobs, settings.bundle_cache_bytes)
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
-        shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
-        gpus = find_gpus(wanted=settings.takes_gpu_runs, certain=settings.gpu == "on")
-        pool = WorkerPool(engine, bundles, shelf, settings, gpus)
+        fleet = Fleet()
+        pool = _pool(platform, settings, engine, bundles, fleet)
         parts.push_async_callback(pool.aclose)
         work = platform.work
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
         folder = settings.state_dir / "runs"
         desk = Desk(runs, pool, platform.blobs, platform.bus, folder, settings.retry_seconds)
-        fleet = Fleet()
         placement = Placement(pool, fleet, platform.holder, settings.run_memory_bytes)
         dispatcher = Dispatcher(desk, settings.slots, settings.devices, placement)
         heartbeat = Heartbeat(platform.bus, platform.holder, dispatcher, pool)
@@ -110,7 +109,7 @@ async def use(
         platform.background(cancellation.expire_forever(), "expiry")
         await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))
         await parts.enter_async_context(_calling(platform, settings, pool))
-        warming = Warming(engine, shelf, pool, settings)
+        warming = Warming(engine, pool.shelf, pool, settings)
         context.set_global("warming", warming)
         platform.background(warming.keep_forever(), "environments ready ahead")
         yield
@@ -127,6 +126,17 @@ async def _calling(platform: Platform, settings: RunnerSettings, pool: WorkerPoo
         yield
     finally:
         await calling.close(settings.stop_seconds)
+
+
+def _pool(
+    platform: Platform, settings: RunnerSettings, engine: Engine, bundles: Bundles, fleet: Fleet
+) -> WorkerPool:
+    """Return the pool of workers, with this host's GPUs and its share of what the fleet may have."""
+    shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
+    permits = Permits(platform.database, fleet, platform.holder, platform.work.lease_seconds)
+    platform.background(permits.renew_forever(), "permits")
+    gpus = find_gpus(wanted=settings.takes_gpu_runs, certain=settings.gpu == "on")
+    return WorkerPool(engine, bundles, shelf, settings, gpus=gpus, permits=permits)
 
 
 @asynccontextmanager

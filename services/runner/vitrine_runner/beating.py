@@ -46,8 +46,8 @@ class Heartbeat:
             busy=slots.busy,
             memory_bytes=pool.memory_bytes,
             memory_free=pool.memory_free,
-            warm=pool.warm(),
-            environments=pool.warm_environments(),
+            warm=pool.standing.versions(),
+            environments=pool.standing.environments(),
             gpus=pool.gpus.states(),
         )
 

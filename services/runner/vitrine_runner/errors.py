@@ -22,6 +22,13 @@ class RunFault(Exception):
         self.log = log
 
 
+class ServedElsewhere(RunFault):
+    """Other hosts have all the workers that the version may have: the run goes back to the queue for them."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.PLATFORM_ERROR, "All workers of this model are on other machines.")
+
+
 def as_fault(error: Exception) -> RunFault:
     """Return `error` as a fault; what is nobody else's is the platform's."""
     if isinstance(error, RunFault):

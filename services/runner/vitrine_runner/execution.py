@@ -20,7 +20,7 @@ from vitrine_common.errors import StaleState, Unavailable
 from vitrine_common.states import RETRIED, Reason, RunState
 from vitrine_common.telemetry import inject, metrics, record_remote_span, span
 from vitrine_engine import Finished, Log, Outcome, OutputFile, OutputValue, Progress, RunEvent
-from vitrine_runner.errors import RunFault, as_fault
+from vitrine_runner.errors import RunFault, ServedElsewhere, as_fault
 from vitrine_runner.inputs import InputReader
 from vitrine_runner.live import LiveFeed, as_text
 from vitrine_runner.outputs import OutputCollector
@@ -141,6 +141,10 @@ class Execution:
             return Ending(Reason.CANCELLED, "The run was cancelled.")
         except StaleState:
             raise
+        except ServedElsewhere as error:
+            self._wish = self._wish or "give_back"
+            await asyncio.sleep(self._desk.retry_seconds)  # until the others' beats say so here as well
+            return Ending(Reason.CANCELLED, error.message)
         except Exception as error:
             fault = as_fault(error)
             if fault is not error:
@@ -153,7 +157,7 @@ class Execution:
     async def _compute_and_store(self) -> Ending:
         request = self._request
         need = Need(request.version_digest, request.environment_digest, request.owner_id)
-        async with self._desk.pool.lent(need) as lent:
+        async with self._desk.pool.lent(need, may_leave=True) as lent:
             self._lent = lent
             collector = OutputCollector(lent.worker.bundle, self._folder)
             outcome = await self._compute(lent, collector)

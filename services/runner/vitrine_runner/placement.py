@@ -48,13 +48,25 @@ class Placement:
     def patience(self, head: Head) -> float:
         """Return for how many seconds to leave a run alone: 0 takes it now, infinity not as things are."""
         need = Need(head.version_digest, head.environment_digest, head.flow.owner)
-        if not self.pool.gpus.suffice(head.gpus, head.gpu_memory) or self.pool.is_full(need):
+        if not self.pool.gpus.suffice(head.gpus, head.gpu_memory) or self._is_full(need):
             return inf
-        own = (self.pool.warmth(need), self._room(self.pool.memory_free))
+        own = (self.pool.standing.warmth(need), self._room(self.pool.memory_free))
         if own[0] < _WARM_WORKER and any(self._fitness(beat, head) > own for beat in self._rivals(head)):
             return self._rest_of_hand_over(head)
         self._left.pop(head.id, None)
         return 0.0
+
+    def _is_full(self, need: Need) -> bool:
+        """Whether no further worker may be had, and none here has a place."""
+        if self.pool.standing.is_full(need):
+            return True
+        beats = self.fleet.others(self.holder)
+        told = [one for beat in beats for one in beat.warm if one.version_digest == need.version_digest]
+        same = [one for one in told if one.owner_id == need.owner_id]
+        most = next((one.most for one in same if one.most is not None), None)
+        if most is None or self.pool.standing.has_place(need):
+            return False
+        return sum(one.workers for one in same) + self.pool.standing.number_of(need) >= most
 
     def _rivals(self, head: Head) -> list[RunnerBeat]:
         device = "gpu" if head.gpus else "cpu"

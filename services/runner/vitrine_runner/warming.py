@@ -61,7 +61,7 @@ class Warming:
             await self.warm(environment)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            used = list(self._pool.environments_in_use())
+            used = list(self._pool.standing.environments_in_use())
             kept = [item for item in self._recent if item not in used]
             if used and (recent := [*used, *kept][:REMEMBERED]) != self._recent:
                 self._recent = recent

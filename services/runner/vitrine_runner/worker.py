@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +35,8 @@ class Worker:
     holds: AsyncExitStack
     grant: Grant | None = None
     """Its GPUs."""
+    is_retired: Callable[[], bool] = lambda: False
+    """Whether it may begin no more runs: its version has all its workers elsewhere."""
     users: int = 0
     idle_since: float = field(default=0.0)
     served: int = 0
@@ -54,7 +57,7 @@ class Worker:
     def has_place(self) -> bool:
         """Whether one more run fits in, now or as soon as it is ready."""
         usable = not self.starting.done() or self.is_ready
-        return usable and self.free_places > 0
+        return usable and self.free_places > 0 and not self.is_retired()
 
     @property
     def free_places(self) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Literal
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from vitrine_common.documents import Conditions
 from vitrine_common.environments import image_reference, system_root
 from vitrine_common.errors import Invalid
 from vitrine_common.ids import new_id
-from vitrine_common.messages import WarmEnvironment, WarmVersion
+from vitrine_common.messages import WarmEnvironment
 from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.states import Reason
@@ -26,16 +25,21 @@ from vitrine_engine import (
 )
 from vitrine_runner.bundles import Bundle, Bundles
 from vitrine_runner.conditions import conditions_of
-from vitrine_runner.errors import RunFault
+from vitrine_runner.errors import RunFault, ServedElsewhere
 from vitrine_runner.gpus import Gpus, Grant
 from vitrine_runner.loading import load_fault, model_of
+from vitrine_runner.permits import Permit, Permits
 from vitrine_runner.settings import RunnerSettings
+from vitrine_runner.standing import Standing
 from vitrine_runner.starts import Starts
 from vitrine_runner.worker import Lent, Need, Worker
 
 __all__ = ["Lent", "Need", "Worker", "WorkerPool"]
 
 log = logging.getLogger(__name__)
+
+PERMIT_SECONDS = 0.5
+"""Pause between looks for a worker's permit that another host gives back, which nothing tells here."""
 
 
 class WorkerPool:
@@ -49,6 +53,7 @@ class WorkerPool:
         shelf: the environments of this host.
         settings: limits, room and idle time.
         gpus: the GPUs of this host.
+        permits: what other hosts have of a version; without them this host is the only one.
     """
 
     def __init__(
@@ -57,9 +62,12 @@ class WorkerPool:
         bundles: Bundles,
         shelf: Shelf,
         settings: RunnerSettings,
+        *,
         gpus: Gpus | None = None,
+        permits: Permits | None = None,
     ) -> None:
         self.gpus = gpus or Gpus(())
+        self._permits = permits
         self._engine = engine
         self._bundles = bundles
         self.shelf = shelf
@@ -67,6 +75,7 @@ class WorkerPool:
         self._workers: list[Worker] = []
         self._stopping: dict[asyncio.Task[None], Worker] = {}
         self.starts = Starts()
+        self.standing = Standing(engine, self._workers)
         self._set_aside = 0
         """Memory of sandboxes that are no workers: the checks of claims."""
         self._changed = asyncio.Event()
@@ -90,61 +99,18 @@ class WorkerPool:
         kept = sum(worker.limits.memory for worker in self._living if not worker.is_idle)
         return max(0, self._settings.memory_bytes - kept - self._set_aside)
 
-    def warm(self) -> tuple[WarmVersion, ...]:
-        """Return the versions that workers serve here, and how many more runs they could take at once."""
-        needs = dict.fromkeys(worker.need for worker in self._workers)
-        return tuple(
-            WarmVersion(
-                version_digest=need.version_digest,
-                environment_digest=need.environment_digest,
-                owner_id=need.owner_id,
-                workers=len(self._of(need)),
-                free_places=sum(worker.free_places for worker in self._of(need) if worker.is_ready),
-            )
-            for need in needs
-        )
-
-    def environments_in_use(self) -> tuple[WarmEnvironment, ...]:
-        """Return the environments that live in a worker here."""
-        needs = [worker.need for worker in self._workers]
-        found = [
-            WarmEnvironment(environment_digest=need.environment_digest, owner_id=need.owner_id)
-            for need in needs
-        ]
-        return tuple(dict.fromkeys(found))
-
-    def warm_environments(self) -> tuple[WarmEnvironment, ...]:
-        """Return the environments in which a worker starts quickly here: one lives, or a zygote does."""
-        ready = [
-            WarmEnvironment(environment_digest=f"sha256:{one.environment.name}", owner_id=one.owner)
-            for one in self._engine.figures().zygotes
-        ]
-        return tuple(dict.fromkeys((*self.environments_in_use(), *ready)))
-
-    def warmth(self, need: Need) -> Literal[0, 1, 2]:
-        """Return 2 where a ready worker has a place, 1 where the environment is warm, else 0."""
-        if any(worker.is_ready and worker.has_place for worker in self._of(need)):
-            return 2
-        place = WarmEnvironment(environment_digest=need.environment_digest, owner_id=need.owner_id)
-        return 1 if place in self.warm_environments() else 0
-
-    def is_full(self, need: Need) -> bool:
-        """Whether a version has as many workers as its `scaling.max` allows, and all of them are full."""
-        workers = self._of(need)
-        most = workers[0].bundle.spec.scaling.max if workers else None
-        return most is not None and len(workers) >= most and not any(one.has_place for one in workers)
-
     async def change(self) -> None:
         """Return when a worker started, became free or stopped."""
         await self._changed.wait()
 
     @asynccontextmanager
-    async def lent(self, need: Need) -> AsyncIterator[Lent]:
+    async def lent(self, need: Need, *, may_leave: bool = False) -> AsyncIterator[Lent]:
         """Have a place in a worker while the block lasts, waiting for room if there is none.
 
-        Raises RunFault when the worker cannot be made ready.
+        Raises RunFault when the worker cannot be made ready, and, with `may_leave`, ServedElsewhere when
+        other hosts have all workers that the version may have.
         """
-        worker = self._reserved(need) or await self._make_room_and_start(need)
+        worker = self._reserved(need) or await self._make_room_and_start(need, may_leave=may_leave)
         cold = not worker.starting.done()
         try:
             await asyncio.shield(worker.starting)
@@ -206,8 +172,9 @@ class WorkerPool:
         for worker in sorted(self._workers, key=lambda worker: worker.idle_since):
             scaling = worker.bundle.spec.scaling
             patience = self._settings.idle_seconds if scaling.idle is None else float(scaling.idle)
-            is_kept = worker.is_ready and len(self._of(worker.need)) <= scaling.min
-            is_over = not worker.is_ready or now - worker.idle_since >= patience
+            least = self._permits.kept(worker.need, scaling.min) if self._permits else scaling.min
+            is_kept = worker.is_ready and len(self._of(worker.need)) <= least and not worker.is_retired()
+            is_over = not worker.is_ready or worker.is_retired() or now - worker.idle_since >= patience
             if worker.is_idle and is_over and not is_kept:
                 self._begin_stop(worker)
 
@@ -230,7 +197,7 @@ class WorkerPool:
             best.users += 1
         return best
 
-    async def _make_room_and_start(self, need: Need) -> Worker:
+    async def _make_room_and_start(self, need: Need, *, may_leave: bool) -> Worker:
         async with AsyncExitStack() as holds:
             coming = await holds.enter_async_context(self._bundles.coming(need.version_digest))
             if not coming.is_here:
@@ -239,17 +206,23 @@ class WorkerPool:
             limits = bundle.spec.limits(self._settings.defaults, self._settings.ceiling)
             self._check_gpus(limits)
             most = bundle.spec.scaling.max or self._settings.max_workers
+            permit = None
             while True:
                 worker = self._reserved(need)
                 if worker is not None:
                     return worker
                 if len(self._of(need)) < most:
+                    if self._permits and bundle.spec.scaling.max and permit is None:
+                        permit = await self._permitted(self._permits, need, most, holds)
+                        if permit is None and may_leave and not self._of(need):
+                            raise ServedElsewhere
+                        continue  # whatever changed meanwhile is looked at again
                     if not self._has_room(limits.memory):
                         self._evict_one()
                     elif not limits.gpu:
-                        return self._start(need, bundle, limits, holds.pop_all())
+                        return self._start(need, bundle, limits, holds.pop_all(), permit=permit)
                     elif (grant := self.gpus.grant(limits.gpu, limits.gpu_memory)) is not None:
-                        return self._start(need, bundle, limits, holds.pop_all(), grant)
+                        return self._start(need, bundle, limits, holds.pop_all(), grant=grant, permit=permit)
                     else:
                         self._evict_one(with_gpu=True)
                 await self._changed.wait()
@@ -261,6 +234,18 @@ class WorkerPool:
             task = asyncio.ensure_future(self.ahead(place))
             self._ahead.add(task)
             task.add_done_callback(self._ahead.discard)
+
+    async def _permitted(
+        self, permits: Permits, need: Need, most: int, holds: AsyncExitStack
+    ) -> Permit | None:
+        """Take a permit for a worker, given back with `holds`; None, a moment later, where there is none."""
+        permit = await permits.take(need, most)
+        if permit is not None:
+            holds.push_async_callback(permits.give_back, permit)
+            return permit
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), PERMIT_SECONDS)
+        return None
 
     @property
     def _living(self) -> list[Worker]:
@@ -287,12 +272,16 @@ class WorkerPool:
         bundle: Bundle,
         limits: SpecLimits,
         holds: AsyncExitStack,
+        *,
         grant: Grant | None = None,
+        permit: Permit | None = None,
     ) -> Worker:
         if grant is not None:
             holds.callback(self.gpus.give_back, grant)
         starting = asyncio.create_task(self._sandbox(need, bundle, limits, holds, grant), name="start worker")
         worker = Worker(need, bundle, limits, starting, holds, grant, users=1)
+        if permit is not None:
+            worker.is_retired = lambda: permit.lost
         self._workers.append(worker)
         starting.add_done_callback(lambda _: self._started(worker))
         return worker

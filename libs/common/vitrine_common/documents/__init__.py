@@ -22,6 +22,7 @@ from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, Shar
 from vitrine_common.documents.mail import Mail
 from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
 from vitrine_common.documents.notification import Notification, NotificationWishes
+from vitrine_common.documents.permit import WorkerPermit
 from vitrine_common.documents.receipt import Receipt, SigningKey
 from vitrine_common.documents.run import CallOutcome, Conditions, Output, Run, RunRequest, Timings
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
@@ -72,6 +73,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
     Build,
     Environment,
     Run,
+    WorkerPermit,
     ClaimCheck,
     Trial,
     MetricPoint,
@@ -158,4 +160,5 @@ __all__ = [
     "Webhook",
     "WebhookDelivery",
     "WorkDocument",
+    "WorkerPermit",
 ]

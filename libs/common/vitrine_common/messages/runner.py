@@ -20,6 +20,8 @@ class WarmVersion(BaseModel):
     workers: int
     free_places: int
     """Runs that ready workers could take at once."""
+    most: int | None = None
+    """Workers that the version may have on all runners together; None where it states no maximum."""
 
 
 class WarmEnvironment(BaseModel):
