@@ -85,3 +85,10 @@ def test_every_page_is_reached_from_the_readme() -> None:
         frontier += [inner for path in found if path.is_dir() for inner in path.glob("*.md")]
     lost = [str(page.relative_to(ROOT)) for page in PAGES if page not in seen]
     assert not lost, f"no page links to {lost}"
+
+
+def test_decisions_are_numbered_once() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [page.name[:4] for page in pages]
+    assert len(set(numbers)) == len(numbers), numbers
+    assert all(page.read_text().startswith(f"# {page.name[:4]} ") for page in pages)
