@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vitrine_common.fairness import Begun, Flow, Waiting, serving_order
 
 FLOWS = st.builds(Flow, st.sampled_from("abc"), st.sampled_from("lmn"), st.sampled_from("vw"))
 TIMES = st.integers(0, 50).map(float)
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that does something else makes no example wrong."""
 
 
 @st.composite
@@ -35,7 +38,7 @@ def ids(waiting: Sequence[Waiting], begun: Sequence[Begun] = ()) -> list[str]:
     return [one.id for one in serving_order(waiting, begun)]
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(queues(), PASTS)
 def test_everybody_is_served_once_and_the_oldest_of_a_flow_first(
     waiting: list[Waiting], begun: list[Begun]
@@ -47,7 +50,7 @@ def test_everybody_is_served_once_and_the_oldest_of_a_flow_first(
         assert own == sorted(own)
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(queues(), PASTS)
 def test_the_oldest_of_each_flow_tell_who_is_first(waiting: list[Waiting], begun: list[Begun]) -> None:
     heads: dict[Flow, Waiting] = {}
@@ -56,7 +59,7 @@ def test_the_oldest_of_each_flow_tell_who_is_first(waiting: list[Waiting], begun
     assert next(serving_order(heads.values(), begun), None) == next(serving_order(waiting, begun), None)
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(queues(), PASTS)
 def test_neither_the_order_of_what_is_read_nor_of_the_past_matters(
     waiting: list[Waiting], begun: list[Begun]
@@ -65,7 +68,7 @@ def test_neither_the_order_of_what_is_read_nor_of_the_past_matters(
     assert ids(waiting, list(past)) == ids(waiting[::-1], list(past)[::-1])
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(queues(), st.integers(1, 4))
 def test_serving_one_after_the_other_follows_the_order_that_was_told(
     waiting: list[Waiting], places: int
@@ -93,7 +96,7 @@ def _active(one: Begun) -> Begun:
     return Begun(one.flow, one.at, active=True)
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(st.lists(st.tuples(st.sampled_from("lmn"), st.sampled_from("vw")), min_size=1, max_size=40))
 def test_an_owner_with_many_runs_gets_no_more_than_its_share(of_the_busy: list[tuple[str, str]]) -> None:
     busy = [
