@@ -195,6 +195,8 @@ TABLE: dict[str, Row] = {
     f"POST {A}{V}/runs": owner(202, json={"inputs": {}}),
     f"GET {A}{V}/monitor": owner(),
     f"GET {A}{V}/scoring": owner(),
+    "POST /v1/models/{owner}/{name}/runs": owner(202, json={"inputs": {}}),
+    "POST /s/{token}/v1/runs": holder(202, json={"inputs": {}}),
     f"GET {A}/runs": account(),
     f"GET {A}/runs/{{run_id}}": owner(),
     f"GET {A}/runs/{{run_id}}/events": owner(),
@@ -594,7 +596,7 @@ async def _ask(world: dict[str, Any], target: str, who: str) -> httpx.Response:
     method, template = target.split(" ", 1)
     row = TABLE[target]
     path = await _path(world, template, who, row)
-    is_page = not template.startswith(("/api/", "/healthz", "/static", "/.well-known"))
+    is_page = not template.startswith(("/api/", "/v1/", "/healthz", "/static", "/.well-known"))
     client = await _page_client(world, who) if is_page else await _api_client(world, who)
     body: dict[str, Any] = {}
     if row.form is not None:

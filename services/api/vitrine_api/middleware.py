@@ -148,6 +148,7 @@ def body_limits(settings: ApiSettings) -> Sequence[tuple[re.Pattern[str], int]]:
         (re.compile(r"POST /api/v1/(versions|trainings)"), settings.max_manifest_bytes),
         (re.compile(r"POST /api/v1/(versions/[^/]+/[^/]+/[^/]+|links/[^/]+)/runs"), settings.max_run_bytes),
         (re.compile(r"POST /(s/[^/]+|e/[^/]+/[^/]+)/runs"), settings.max_run_bytes),
+        (re.compile(r"POST (/v1/models/[^/]+/[^/]+|/s/[^/]+/v1)/runs"), settings.max_run_bytes),
         (re.compile(r"POST /api/v1/datasets"), settings.max_manifest_bytes),
         (
             re.compile(r"POST (/api/v1|/api/v1/links/[^/]+|/s/[^/]+|/e/[^/]+/[^/]+)?/claims/checks"),

@@ -7,6 +7,7 @@ bound to whichever of them is there.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 GUEST_COOKIE = "vitrine_guest"
 FORM_FIELD = "csrf_token"
+_LINK_API = re.compile(r"/s/[^/]+/v1/")
 _GUEST_SECONDS = 30 * 24 * 3600
 
 
@@ -164,7 +166,8 @@ def field_problems(problems: tuple[Problem, ...] | list[Problem]) -> tuple[views
 
 def wants_page(request: Request) -> bool:
     """Tell whether a person looks, rather than a program."""
-    return not request.url.path.startswith(("/api/", "/healthz"))
+    path = request.url.path
+    return not path.startswith(("/api/", "/v1/", "/healthz")) and not _LINK_API.match(path)
 
 
 async def error_response(request: Request, error: Exception) -> Response:

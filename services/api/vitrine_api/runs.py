@@ -78,20 +78,24 @@ class Runs:
         self._hub = hub
         self._settings = settings
 
-    async def start(self, member: Member, version: Version, raw: Mapping[str, Any]) -> RunRecord:
+    async def start(
+        self, member: Member, version: Version, raw: Mapping[str, Any], run_id: str | None = None
+    ) -> RunRecord:
         """Accept a run of a version by an account; it is stored, with its command, when this returns.
 
         Raises Conflict when the version is not ready or no runner has what it needs, Invalid naming each
         input that is wrong.
         """
         require(member, Action.RUN, version)
-        request = await self._request(version, raw, member.id)
+        request = await self._request(version, raw, member.id, run_id)
         await self._quotas.take_runs(version.owner_id)
         await self._accept(request.model_copy(update={"user_id": member.id}))
         await audit.record(self._accounts, member, "run.requested", request)
         return RunRecord(request, None)
 
-    async def start_by_link(self, visitor: Visitor, version: Version, raw: Mapping[str, Any]) -> RunRecord:
+    async def start_by_link(
+        self, visitor: Visitor, version: Version, raw: Mapping[str, Any], run_id: str | None = None
+    ) -> RunRecord:
         """Like `start`, by a link: counts against its quota, and takes nothing when it is refused.
 
         Raises Gone for a link that was revoked or has expired, TooMany for one that is used up.
@@ -103,7 +107,7 @@ class Runs:
         check_size(visitor.link, raw)
         check_ready_for_visitors(version)
         raw = blindness.with_example_paths(visitor.link, version, raw)
-        request = await self._request(version, raw, None)
+        request = await self._request(version, raw, None, run_id)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
         request.blind = visitor.link.blind or bool(visitor.link.venue_id)
         await take_run(self._quota, self._quotas, visitor.link)
@@ -119,12 +123,14 @@ class Runs:
         if link.revoked_at is not None:
             await self._bus.send(RunCancel(run_id=request.id))
 
-    async def _request(self, version: Version, raw: Mapping[str, Any], user_id: str | None) -> RunRequest:
+    async def _request(
+        self, version: Version, raw: Mapping[str, Any], user_id: str | None, run_id: str | None
+    ) -> RunRequest:
         check_ready(version)
         need = need_of(version)
         check_capacity(self._fleet, need)
         return RunRequest(
-            id=new_id("run"),
+            id=run_id or new_id("run"),
             version_id=version.id,
             version_digest=version.digest,
             environment_digest=version.environment_digest or "",

@@ -26,6 +26,7 @@ from vitrine_api.diff import Diffs
 from vitrine_api.environments import Environments
 from vitrine_api.grants import Grants
 from vitrine_api.health import Health
+from vitrine_api.idempotency import Idempotency
 from vitrine_api.inference.service import Inference
 from vitrine_api.inference.wiring import wire_inference
 from vitrine_api.instance import Instance
@@ -65,7 +66,7 @@ from vitrine_api.user_list import FolderMail, UserList, newest_mails
 from vitrine_api.venues.desk import VenueDesk, wire_venues
 from vitrine_api.versions import Versions
 from vitrine_api.webhooks import Delivering, Hooks, WebhookRepository
-from vitrine_common.documents import Version
+from vitrine_common.documents import IdempotencyKey, Version
 from vitrine_common.fleet import Fleet
 from vitrine_common.service import Platform
 
@@ -98,6 +99,7 @@ class Services:
     versions: Versions
     runs: Runs
     inference: Inference
+    idempotency: Idempotency
     fleet: Fleet
     runners: Runners
     links: Links
@@ -157,6 +159,7 @@ class Services:
                 await self.notices.sweep()
                 await self.delivering.sweep()
                 await self.repository.links.sweep()
+                await self.idempotency.sweep()
             except Exception:
                 log.exception("sweep will be tried again")
 
@@ -263,6 +266,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         attesting=Attesting(check_documents, receipts),
         venues=wire_venues(platform, settings, repository, models, runs, checks, links, texts, mail, notices),
         runs=runs,
+        idempotency=Idempotency(platform.database.collection(IdempotencyKey), runs),
         inference=wire_inference(platform, settings, repository, tokens, models, links, quotas),
         links=links,
         doors=doors,

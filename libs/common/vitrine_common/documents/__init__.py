@@ -24,7 +24,15 @@ from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Mod
 from vitrine_common.documents.notification import Notification, NotificationWishes
 from vitrine_common.documents.permit import WorkerPermit
 from vitrine_common.documents.receipt import Receipt, SigningKey
-from vitrine_common.documents.run import CallOutcome, Conditions, Output, Run, RunRequest, Timings
+from vitrine_common.documents.run import (
+    CallOutcome,
+    Conditions,
+    IdempotencyKey,
+    Output,
+    Run,
+    RunRequest,
+    Timings,
+)
 from vitrine_common.documents.scoring import InputSummary, OutputSummary, ScoringRecord
 from vitrine_common.documents.trial import Checkpoint, MetricPoint, ResourceSample, TrainRequest, Trial
 from vitrine_common.documents.usage import AccountUse, BuildCharge
@@ -65,6 +73,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
     NotificationWishes,
     Webhook,
     WebhookDelivery,
+    IdempotencyKey,
     RunRequest,
     TrainRequest,
     Dataset,
@@ -117,6 +126,7 @@ __all__ = [
     "Environment",
     "EnvironmentLayer",
     "EnvironmentWheel",
+    "IdempotencyKey",
     "Identity",
     "Index",
     "InputSummary",

@@ -90,6 +90,19 @@ class RunRequest(Document):
         return Flow(self.owner_id, self.link_id or self.user_id or "", self.version_id)
 
 
+class IdempotencyKey(Document):
+    """A request that may be sent again and makes one run. `_id` is a hash of its sender and key."""
+
+    COLLECTION: ClassVar[str] = "idempotency_keys"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("expires_at", 1),)),)
+
+    run_id: str
+    fingerprint: str
+    """Digest of what was asked: the same key may not ask for something else."""
+    expires_at: datetime
+
+
 class Conditions(BaseModel):
     """What a run ran on, as the runner found it; nothing here names one host among equal ones."""
 
