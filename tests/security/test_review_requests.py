@@ -61,8 +61,8 @@ async def test_a_request_for_uploads_without_end_is_refused(api: Instance) -> No
     someone = await api.account()
     blobs = [{"digest": f"sha256:{index:064x}", "size": 20 << 30} for index in range(3)]
     problem(await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs}), 413)
-    two = await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs[:2]})
-    assert two.status_code == 200, two.text
+    one = await someone.client.post("/api/v1/blobs/missing", json={"blobs": blobs[:1]})
+    assert one.status_code == 200, one.text
 
 
 @pytest.mark.parametrize("path", [".", "\ud800"])
