@@ -36,17 +36,25 @@ STACK_TESTS = frozenset(
     {
         "tests/e2e/test_browser.py",
         "tests/e2e/test_claims_browser.py",
+        "tests/e2e/test_every_page.py",
+        "tests/e2e/test_link_pages.py",
         "tests/e2e/test_main_job.py",
+        "tests/e2e/test_page_scripts.py",
         "tests/e2e/test_r_model.py",
+        "tests/e2e/test_showcase_browser.py",
+        "tests/e2e/test_venue_pages.py",
+        "tests/e2e/test_verify_page.py",
+        "tests/integration/api/test_deletion_pages.py",
+        "tests/integration/test_compose_up.py",
+        "tests/security/test_blind_venues.py",
         "tests/security/test_hostile_input.py",
         "tests/security/test_hostile_scripts.py",
     }
 )
-"""Tests of one running stack: they share it, so they go to one process."""
+"""Tests that go to one process: those of one running stack, which they share, and those of browsers with the
+one that makes networks, which a browser takes for a change of its own and drops what it is loading."""
 LONGEST = (
     "stack",
-    "tests/integration/test_compose_up.py",
-    "tests/e2e/test_every_page.py",
     "tests/security/test_authorization_table.py",
     "tests/chaos/test_docker_stack.py",
     "tests/chaos/test_kill.py",
@@ -55,13 +63,12 @@ LONGEST = (
     "tests/integration/stack/test_stack_life.py",
     "tests/integration/builder/test_kills.py",
     "tests/integration/builder/test_bytecode.py",
-    "tests/e2e/test_venue_pages.py",
 )
 """What takes longest, longest first: begun last, it would keep one process busy when the others are done."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
-    """Gives each test file to one process, all tests of the stack to the same one, and long files first."""
+    """Gives each test file to one process, those that must not meet to the same one, and long files first."""
 
     def _split_scope(self, nodeid: str) -> str:
         path: str = nodeid.partition("::")[0]
