@@ -29,6 +29,7 @@ from vitrine_common.service import Platform, make_platform
 from vitrine_common.settings import MongoSettings, NatsSettings, PlatformSettings, S3Settings
 from vitrine_common.states import RunState
 from vitrine_common.store import Database
+from vitrine_runner.repository import Runs as RunnersRuns
 
 SPEC: dict[str, Any] = {
     "name": "echo",
@@ -140,6 +141,12 @@ class Instance:
         assert answer.json()["state"] == "ready"
         return dict(answer.json())
 
+    async def accept(self, run_id: str) -> None:
+        """Write down that a run waits, as a runner without a free place does."""
+        database = self.database_as("runner")
+        request = await database.collection(RunRequest).get(run_id)
+        await RunnersRuns(database, "a runner", 30.0, 3).accept(request)
+
     async def finish(self, run_id: str, outputs: list[Output] | None = None, **fields: Any) -> Run:
         """Write what a runner would have written about a request."""
         request = await self.database_as("runner").collection(RunRequest).get(run_id)
@@ -157,7 +164,9 @@ class Instance:
             started_at=utcnow(),
             finished_at=utcnow(),
         ).model_copy(update=fields)
-        return await self.database_as("runner").collection(Run).insert(run)
+        runs = self.database_as("runner").collection(Run)
+        await runs.delete({"_id": run_id})
+        return await runs.insert(run)
 
     async def close(self) -> None:
         for client in self.clients:

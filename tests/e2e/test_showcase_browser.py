@@ -204,13 +204,17 @@ async def test_what_is_wrong_is_said_beside_the_field_before_anything_is_sent(
         await expect(page.locator("[data-error-of=text]")).to_be_hidden()
 
 
-async def test_the_place_in_the_queue_is_true(browser: Browser, api: Instance, url: str) -> None:
+async def test_the_place_in_the_queue_is_true(
+    browser: Browser, api: Instance, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitrine_api.waiting.FRESH_SECONDS", 0.0)
     async with visit(browser, api.url) as first, visit(browser, api.url) as second:
         ours, theirs = await first.page(url), await second.page(url)
         await press_run(ours)
         words = ours.locator("#result .run-words")
         await expect(words).to_contain_text(re.compile("ahead of yours|next to begin"))
         before = await ahead_in(words)
+        await api.accept(await run_id_on(ours))
         await press_run(theirs)
         assert await ahead_in(theirs.locator("#result .run-words")) == before + 1
         await answered(api, await run_id_on(ours), "done")
