@@ -27,6 +27,7 @@ from vitrine_api.environments import Environments
 from vitrine_api.grants import Grants
 from vitrine_api.health import Health
 from vitrine_api.idempotency import Idempotency
+from vitrine_api.inference.programs import Programs
 from vitrine_api.inference.service import Inference
 from vitrine_api.inference.wiring import wire_inference
 from vitrine_api.instance import Instance
@@ -99,6 +100,7 @@ class Services:
     versions: Versions
     runs: Runs
     inference: Inference
+    programs: Programs
     idempotency: Idempotency
     fleet: Fleet
     runners: Runners
@@ -214,6 +216,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         hub,
     )
     tokens = Tokens(repository.accounts)
+    run_starts = RateLimit("runs", settings.run_rate)
     checks = Checks(check_documents, datasets, repository, uploads, bus, hub, settings, quotas, fleet)
     deletions, erasure = Deletions(platform.database), Erasure(platform.database)
     collecting = Collecting(Doomed(platform.database), blobs, settings.deletion_grace_seconds)
@@ -267,6 +270,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         venues=wire_venues(platform, settings, repository, models, runs, checks, links, texts, mail, notices),
         runs=runs,
         idempotency=Idempotency(platform.database.collection(IdempotencyKey), runs),
+        programs=Programs(runs, texts, blobs, run_starts, settings),
         inference=wire_inference(platform, settings, repository, tokens, models, links, quotas),
         links=links,
         doors=doors,
@@ -294,6 +298,6 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         logins=LoginLimits(repository.accounts, settings.login_rate),
         provider=Provider(settings),
         identities=Identities(repository.accounts, settings),
-        run_starts=RateLimit("runs", settings.run_rate),
+        run_starts=run_starts,
         verifications=RateLimit("verifications", settings.run_rate),
     )

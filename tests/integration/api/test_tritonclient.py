@@ -90,12 +90,12 @@ def client_environment() -> Path:
     return made
 
 
-async def run(environment: Path, *arguments: str) -> dict[str, Any]:
+async def run(environment: Path, *arguments: str, program: str = CLIENT) -> dict[str, Any]:
     """Run the client as a program of its own: it brings an event loop of another kind."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        CLIENT,
+        program,
         *arguments,
         env={**os.environ, "PYTHONPATH": str(environment)},
         stdout=subprocess.PIPE,
@@ -130,3 +130,86 @@ async def test_the_client_works_for_accounts_and_links(
         status, message = said["refused"]
         assert status == "400"
         assert "input `b` is missing" in message
+
+
+PROGRAM_CLIENT = """
+import json, sys
+import numpy as np
+import tritonclient.http as http
+from tritonclient.utils import InferenceServerException
+
+address, model, token = sys.argv[1:4]
+client = http.InferenceServerClient(address)
+headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+def tensor(name, kind, value, binary):
+    made = http.InferInput(name, [1], kind)
+    array = np.array([value], {"BYTES": object, "INT64": np.int64}[kind])
+    made.set_data_from_numpy(array, binary_data=binary)
+    return made
+
+said = {"metadata": client.get_model_metadata(model, headers=dict(headers)), "answers": []}
+data = bytes(range(256))
+for binary in (True, False):
+    answer = client.infer(model, [
+        tensor("word", "BYTES", "g\u00fc", binary), tensor("times", "INT64", 3, binary),
+        tensor("data", "BYTES", data, True),
+    ], headers=dict(headers))
+    file = answer.get_output("reversed")
+    said["answers"].append([
+        answer.as_numpy("said")[0].decode(), answer.as_numpy("count").tolist(),
+        bytes(answer.as_numpy("reversed")[0]) == data[::-1], file["parameters"]["name"],
+    ])
+try:
+    client.infer(model, [tensor("word", "BYTES", "fail", True)], headers=dict(headers))
+except InferenceServerException as error:
+    said["failed"] = [error.status(), error.message()]
+print(json.dumps(said))
+"""
+
+PREDICTOR = b"""
+from collections.abc import Iterator
+from pathlib import Path
+
+class Predictor:
+    def predict(self, word: str, times: int = 1, data: Path | None = None):
+        if word == "fail":
+            raise ValueError("this word is not liked")
+        made = Path("/tmp/reversed.bin")
+        made.write_bytes(data.read_bytes()[::-1])
+        return {"said": word * times, "count": float(times), "reversed": made}
+"""
+
+
+async def test_the_client_runs_a_predictor(inference_site: InferenceSite, client_environment: Path) -> None:
+    site = inference_site
+    if not site.runners:
+        await site.start_runner()
+    ann = await site.api.account()
+    described = {
+        "name": "speaker",
+        "predictor": "predict.py:Predictor",
+        "inputs": [
+            {"name": "word", "type": "text"},
+            {"name": "times", "type": "number", "integer": True, "default": 1},
+            {"name": "data", "type": "file", "required": False},
+        ],
+        "outputs": [
+            {"name": "said", "type": "text"},
+            {"name": "count", "type": "number"},
+            {"name": "reversed", "type": "file"},
+        ],
+    }
+    await site.push(ann, {"predict.py": PREDICTOR}, described)
+    link = await ann.share(f"{ann.name}/speaker@1", blind=True)
+    host = site.api.url.removeprefix("http://")
+    for address, model, token in (
+        (host, f"{ann.name}~speaker", ann.token),
+        (f"{host}/s/{link['token']}", "model", ""),
+    ):
+        said = await run(client_environment, address, model, token, program=PROGRAM_CLIENT)
+        assert said["metadata"]["inputs"][1] == {"name": "times", "datatype": "INT64", "shape": [1]}
+        name = "reversed.bin" if token else said["answers"][0][3]
+        assert said["answers"] == [["g\u00fcg\u00fcg\u00fc", [3.0], True, name]] * 2
+        assert said["failed"][0] == "422"
+        assert "this word is not liked" in said["failed"][1]

@@ -31,6 +31,12 @@ class Datatype:
     code: str = ""
     """Of `array`, and of `struct` for the half floats that `array` lacks."""
 
+    def packed(self, values: Sequence[Any]) -> bytes:
+        """Return numbers as bytes. Raises TypeError, OverflowError, struct.error where one does not fit."""
+        if self.code == "e":
+            return struct.pack(f"<{len(values)}e", *values)
+        return _little(array(self.code, values)).tobytes()
+
 
 _ALL = (
     Datatype("BOOL", "bool", 1, "B"),
@@ -81,9 +87,7 @@ def from_json(kind: Datatype, shape: Sequence[int], data: object, tensor: str) -
     if kind.name == "BOOL" and not all(value in (0, 1) for value in values):
         raise Invalid(f"input `{tensor}` has values that are not BOOL: write true and false, or 1 and 0")
     try:
-        if kind.code == "e":
-            return struct.pack(f"<{len(values)}e", *values)
-        return _little(array(kind.code, values)).tobytes()
+        return kind.packed(values)
     except (TypeError, OverflowError, struct.error) as error:
         raise Invalid(f"input `{tensor}` has values that are not {kind.name}: {error}") from None
 
@@ -130,6 +134,11 @@ def texts(data: bytes | memoryview, tensor: str = "") -> list[bytes]:
     return found
 
 
+def packed(given: Sequence[bytes]) -> bytes:
+    """Return the bytes of a BYTES tensor."""
+    return b"".join(part for item in given for part in (_LENGTH.pack(len(item)), item))
+
+
 def _flat(data: object, tensor: str) -> list[Any]:
     if not isinstance(data, list):
         raise Invalid(f"input `{tensor}` has no `data`: a list of values, flat or nested")
@@ -142,13 +151,9 @@ def _flat(data: object, tensor: str) -> list[Any]:
 
 
 def _packed_texts(values: list[Any], tensor: str) -> bytes:
-    packed = bytearray()
-    for value in values:
-        if not isinstance(value, str):
-            raise Invalid(f"input `{tensor}` has values that are not BYTES: write strings")
-        text = value.encode()
-        packed += _LENGTH.pack(len(text)) + text
-    return bytes(packed)
+    if not all(isinstance(value, str) for value in values):
+        raise Invalid(f"input `{tensor}` has values that are not BYTES: write strings")
+    return packed([value.encode() for value in values])
 
 
 def _little(values: array[Any]) -> array[Any]:

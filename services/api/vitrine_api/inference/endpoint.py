@@ -20,6 +20,7 @@ from vitrine_api.errors import BodyTooLarge, as_vitrine_error, headers_of, messa
 from vitrine_api.inference.addresses import LINK_MODEL, NOWHERE, Address, address_of
 from vitrine_api.inference.admission import Admitted
 from vitrine_api.inference.calling import NotServed
+from vitrine_api.inference.programs import Programs
 from vitrine_api.inference.protocol import HEADER_LENGTH, deflated, encode, inflated, parse
 from vitrine_api.inference.service import Inference, metadata_of, names_of
 from vitrine_api.services import Services
@@ -107,7 +108,10 @@ class OpenInference:
             case "model_ready":
                 admitted.check()
                 return _json({"name": names_of(admitted)[0], "ready": True})
-        return _json(metadata_of(await self._inference.describe(admitted)))
+        return _json(metadata_of(await self._serving(admitted).describe(admitted)))
+
+    def _serving(self, admitted: Admitted) -> Inference | Programs:
+        return self._inference if admitted.takes_tensors else self._services.programs
 
     async def _admitted(self, scope: Scope, address: Address, headers: Headers) -> Admitted:
         if address.token is not None:
@@ -158,7 +162,7 @@ class OpenInference:
         length = headers.get(HEADER_LENGTH.encode())
         request = parse(body, length.decode("latin-1") if length is not None else None)
         try:
-            tensors = await self._inference.infer(admitted, request)
+            tensors = await self._serving(admitted).infer(admitted, request)
         except VitrineError as error:
             link = admitted.link
             if link is not None and link.blind:

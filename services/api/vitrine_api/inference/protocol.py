@@ -5,6 +5,7 @@ See https://github.com/kserve/open-inference-protocol, and `extension_binary_dat
 
 from __future__ import annotations
 
+import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,15 @@ from typing import Any
 
 import orjson
 
-from vitrine_api.inference.datatypes import BY_DTYPE, Datatype, check_bytes, datatype, from_json, to_json
+from vitrine_api.inference.datatypes import (
+    BY_DTYPE,
+    Datatype,
+    check_bytes,
+    datatype,
+    from_json,
+    texts,
+    to_json,
+)
 from vitrine_common.errors import Invalid, TooLarge
 from vitrine_common.messages.call import Part
 
@@ -31,6 +40,8 @@ class Tensor:
     kind: Datatype
     shape: tuple[int, ...]
     data: bytes | memoryview
+    parameters: Mapping[str, Any] | None = None
+    """What else was said of it; an output that has some holds files."""
 
     @property
     def part(self) -> Part:
@@ -150,7 +161,7 @@ def _inputs(value: object, rest: memoryview) -> list[Tensor]:
             data = rest[offset : offset + size]
             offset += size
             check_bytes(kind, shape, data, name)
-        found.append(Tensor(name, kind, shape, data))
+        found.append(Tensor(name, kind, shape, data, parameters))
     if offset != len(rest):
         raise Invalid(f"{len(rest) - offset} bytes after the JSON belong to no input")
     return found
@@ -205,9 +216,14 @@ def encode(
             "datatype": tensor.kind.name,
             "shape": tensor.shape,
         }
+        if tensor.parameters:
+            described["parameters"] = {**tensor.parameters}
         if binary.get(tensor.name, request.binary):
-            described["parameters"] = {"binary_data_size": len(tensor.data)}
+            described.setdefault("parameters", {})["binary_data_size"] = len(tensor.data)
             blobs.append(tensor.data)
+        elif tensor.parameters:
+            described["parameters"]["encoding"] = "base64"
+            described["data"] = [base64.b64encode(file).decode() for file in texts(tensor.data)]
         else:
             described["data"] = to_json(tensor.kind, tensor.data)
         listed.append(described)

@@ -15,7 +15,7 @@ from vitrine_api.inference.protocol import InferRequest, Tensor, tensors_of
 from vitrine_api.inference.recording import Ended, Recorder
 from vitrine_api.rates import RateLimit
 from vitrine_common.clock import utcnow
-from vitrine_common.errors import Conflict, Invalid, TooLarge, Unavailable, VitrineError
+from vitrine_common.errors import Invalid, TooLarge, Unavailable, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ModelAnswer, ModelCall, Signature
 from vitrine_common.service import Platform
@@ -100,7 +100,6 @@ class Inference:
     async def infer(self, admitted: Admitted, request: InferRequest) -> list[Tensor]:
         """Return the outputs. Raises what the version, the quotas, the model or the runners have to say."""
         admitted.check()
-        _check_takes_tensors(admitted)
         call = self._call(admitted, request)
         body = _joined(request.inputs)
         link = admitted.link
@@ -132,7 +131,6 @@ class Inference:
     async def describe(self, admitted: Admitted) -> Described:
         """Return the model's signature, which needs a worker the first time that it is asked for."""
         admitted.check()
-        _check_takes_tensors(admitted)
         version = admitted.version
         key = (version.digest, version.environment_digest or "")
         if key not in self._signatures:
@@ -187,13 +185,6 @@ def _tensor_metadata(item: Signature) -> dict[str, Any]:
 
 def _joined(tensors: list[Tensor]) -> bytes | memoryview:
     return tensors[0].data if len(tensors) == 1 else b"".join(item.data for item in tensors)
-
-
-def _check_takes_tensors(admitted: Admitted) -> None:
-    if not admitted.takes_tensors:
-        raise Conflict(
-            "this model is a program and takes no tensors; run it by `POST …/runs` with values by input name"
-        )
 
 
 _FAULTS: dict[Reason, type[VitrineError]] = {
