@@ -188,7 +188,7 @@ CODE = (
     v.CodeSample(
         language="curl",
         title="curl",
-        text="curl -sS -H 'Prefer: wait=60' \\\n  -F input.image=@digit-3.png \\\n  https://vitrine.example/api/v1/links/q7Vw/runs",
+        text="curl -sS -H 'Prefer: wait=60' \\\n  -F input.image=@digit-3.png \\\n  https://vitrine.example/s/q7Vw/v1/runs",
     ),
     v.CodeSample(language="python", title="Python", text="from vitrine import Client\n\ninputs = {}"),
     v.CodeSample(language="cli", title="Command line", text="vitrine run https://vitrine.example/s/q7Vw"),

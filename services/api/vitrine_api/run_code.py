@@ -87,9 +87,8 @@ def _curl_part(one: Given) -> str:
 
 def _runs_url(target: Target) -> str:
     if target.link_token is not None:
-        return f"{target.base_url}/api/v1/links/{target.link_token}/runs"
-    path, _, number = target.reference.partition("@")
-    return f"{target.base_url}/api/v1/versions/{path}/{number}/runs"
+        return f"{target.base_url}/s/{target.link_token}/v1/runs"
+    return f"{target.base_url}/v1/models/{target.reference}/runs"
 
 
 def command_line(target: Target, given: list[Given]) -> str:

@@ -28,7 +28,7 @@ def test_every_value_arrives_as_it_was(text: str) -> None:
     words = shlex.split(curl(LINK, given).replace("\\\n", ""))
     values = [words[at + 1] for at, word in enumerate(words) if word == "--form-string"]
     assert values[:2] == [f"input.text={text}", "input.count=3"]
-    assert words[-1] == "https://vitrine.example/api/v1/links/tok_en/runs"
+    assert words[-1] == "https://vitrine.example/s/tok_en/v1/runs"
     typed = shlex.split(command_line(LINK, given).replace(" \\\n", " "))
     escaped = "@" + text if text.startswith("@") else text
     assert typed[:4] == ["vitrine", "run", "https://vitrine.example/s/tok_en", "-i"]
@@ -54,7 +54,7 @@ def test_files_are_named_and_long_texts_become_files() -> None:
 def test_accounts_and_locked_links_are_told_what_they_need() -> None:
     owner = Target("https://vitrine.example", None, "ada/digits@3")
     assert "Authorization: Bearer $VITRINE_TOKEN" in curl(owner, [])
-    assert "/api/v1/versions/ada/digits/3/runs" in curl(owner, [])
+    assert "/v1/models/ada/digits@3/runs" in curl(owner, [])
     assert command_line(owner, []) == "vitrine run ada/digits@3"
     locked = Target("https://vitrine.example", "tok_en", has_passcode=True)
     assert '--passcode "$PASSCODE"' in command_line(locked, [])
