@@ -19,8 +19,8 @@ from typing import Any, cast
 from vitrine_engine import checks
 from vitrine_engine.checks import DTYPE, ViolationError
 from vitrine_engine.events import Answer, Reason, Tensor
+from vitrine_engine.place import Host
 from vitrine_engine.protocol import MIB, CallError, Limits, SandboxGoneError
-from vitrine_engine.run import Host
 from vitrine_harness import frames
 from vitrine_harness.frames import FrameError
 

@@ -10,13 +10,14 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from vitrine_engine import checks
 from vitrine_engine.channel import Channel
 from vitrine_engine.checks import ViolationError
 from vitrine_engine.events import Finished, Log, Outcome, OutputFile, OutputValue, Reason, RunEvent, Timings
 from vitrine_engine.incoming import Incoming
+from vitrine_engine.place import Host
 from vitrine_engine.protocol import MIB, InputFile, Limits, RunRequest
 from vitrine_harness import BROKEN
 from vitrine_harness.frames import CHUNK, FrameError
@@ -27,51 +28,6 @@ CANCEL_SECONDS = 2.0
 COLLECT_SECONDS = 120.0
 """Longest silence of a harness that sends outputs."""
 Result = TypeVar("Result")
-
-
-class Measures(Protocol):
-    """What a run asks about the memory of its place."""
-
-    def reset_peak(self) -> None:
-        """Begin a new peak."""
-
-    def peak_bytes(self) -> int | None:
-        """Largest memory use seen since `reset_peak`."""
-
-    def out_of_memory_kills(self) -> int:
-        """How many processes were killed at the memory limit."""
-
-
-class Host(Protocol):
-    """Where a run happens: what it needs of its sandbox, or of the part of it that serves this run alone."""
-
-    @property
-    def meter(self) -> Measures:
-        """Measures of the place's memory."""
-
-    @property
-    def is_script(self) -> bool:
-        """Whether the place executes command lines."""
-
-    @property
-    def death(self) -> int | None:
-        """Status with which a loaded model's process ended by itself (128 + n for signal n), once it told."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the service has asked the sandbox to stop."""
-
-    async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
-        """Send a control message with a descriptor."""
-
-    async def kill_run(self, run_id: str) -> None:
-        """Kill a run's processes, with the sandbox where it does not obey, and wait until they are gone."""
-
-    async def wait_ended(self, run_id: str) -> None:
-        """Return when nothing of the run is left."""
-
-    async def destroy(self) -> None:
-        """Kill the sandbox."""
 
 
 class Run:

@@ -15,6 +15,7 @@ from vitrine_engine import checks, loading
 from vitrine_engine.calls import Calls
 from vitrine_engine.channel import Channel
 from vitrine_engine.events import Answer, Reason, RunEvent, Tensor
+from vitrine_engine.place import Host
 from vitrine_engine.protocol import (
     Loaded,
     LoadedModel,
@@ -27,7 +28,7 @@ from vitrine_engine.protocol import (
     ScriptModel,
     StartError,
 )
-from vitrine_engine.run import Host, Run, died
+from vitrine_engine.run import Run, died
 from vitrine_harness import PROTOCOL
 from vitrine_harness.frames import FrameError
 

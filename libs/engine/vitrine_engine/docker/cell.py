@@ -29,7 +29,7 @@ SETTLE_SECONDS = 5.0
 
 
 class Cell:
-    """Implements `vitrine_engine.run.Host`. `directory` is its own on the host and holds the control socket.
+    """Implements `vitrine_engine.place.Host`. `directory` is its own on the host; the control socket is there.
 
     `on_lost` is called when the sandbox cannot go on: the harness has gone though nobody ended it, or it
     cannot be trusted, or the only container of a loaded model was killed. `is_stopping` says whether the
@@ -183,7 +183,7 @@ class Cell:
             return self.meter.note(await self._daemon.stats(self.container))
         return self.meter.usage()
 
-    # what runs need (`vitrine_engine.run.Host`)
+    # what runs need (`vitrine_engine.place.Host`)
 
     async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
         """Send a control message with a descriptor; raises `OSError` when the harness has gone."""

@@ -14,8 +14,8 @@ from vitrine_engine.docker.cell import Cell
 from vitrine_engine.docker.container import Recipe, share
 from vitrine_engine.docker.daemon import Daemon, DaemonError
 from vitrine_engine.docker.figures import NOTHING
+from vitrine_engine.place import Host
 from vitrine_engine.protocol import StartError, Usage
-from vitrine_engine.run import Host
 from vitrine_engine.serving import Serving
 
 

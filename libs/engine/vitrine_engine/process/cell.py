@@ -28,7 +28,7 @@ class Forker(Protocol):
 
 
 class ProcessCell:
-    """Implements `vitrine_engine.run.Host`.
+    """Implements `vitrine_engine.place.Host`.
 
     `order` says what the cell is made of; `forker` gives forks of the zygote, None of none; `admit` puts a
     process under the sandbox's limits; `on_lost` is called when the sandbox cannot go on.

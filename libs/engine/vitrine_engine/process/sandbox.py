@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from vitrine_engine.events import Reason
+from vitrine_engine.place import Host
 from vitrine_engine.process.cell import ProcessCell
 from vitrine_engine.process.cgroups import Group
 from vitrine_engine.process.meter import Meter
 from vitrine_engine.process.nest import Nest, remove
 from vitrine_engine.process.nests import Shelter
 from vitrine_engine.protocol import Loaded, LoadError, Model, OnnxModel, SandboxSpec, StartError, Usage
-from vitrine_engine.run import Host
 from vitrine_engine.serving import Serving
 
 MODEL = "model"
