@@ -29,7 +29,7 @@ SETTLE_SECONDS = 5.0
 
 
 class Cell:
-    """Implements `vitrine_engine.place.Host`. `directory` is its own on the host; the control socket is there.
+    """Implements `vitrine_engine.place.Host`. `directory` is its own on the host, with the control socket.
 
     `on_lost` is called when the sandbox cannot go on: the harness has gone though nobody ended it, or it
     cannot be trusted, or the only container of a loaded model was killed. `is_stopping` says whether the
