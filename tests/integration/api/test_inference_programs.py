@@ -14,9 +14,8 @@ import httpx
 import pytest
 
 from api_instance import PNG, SPEC, Account, Instance, api
-from vitrine_common.clock import utcnow
 from vitrine_common.digests import sha256_bytes
-from vitrine_common.documents import Output, Run, RunRequest, ShareLink
+from vitrine_common.documents import Output, RunRequest, ShareLink
 from vitrine_common.states import Reason, RunState
 
 __all__ = ["api"]
@@ -271,23 +270,6 @@ async def test_a_run_that_nobody_begins_is_given_up(
     assert int(answer.headers["retry-after"]) >= 1
     (request,) = await api.database_as("runner").collection(RunRequest).find({"version_id": many["id"]})
     assert [message.run_id for message in sent if message.TYPE == "run.cancel"] == [request.id]
-
-
-async def test_a_run_that_was_begun_is_waited_for(
-    api: Instance, ann: Account, many: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api.services.programs, "_patience", 2.0)
-    runs = api.database_as("runner").collection(Run)
-    async with runner(api, many, state=RunState.RUNNING) as seen:
-        asked = asyncio.create_task(
-            ann.client.post(f"/v2/models/{ann.name}~many/infer", json={"inputs": []}, timeout=30)
-        )
-        done, _ = await asyncio.wait({asked}, timeout=3.5)  # more than the patience
-    assert not done
-    ended = {"state": RunState.SUCCEEDED, "outputs": [item.model_dump() for item in await made(api)]}
-    await runs.update({"_id": seen[0].id}, {**ended, "finished_at": utcnow()})
-    answer = await asked
-    assert answer.status_code == 200, answer.text
 
 
 async def test_a_link_counts_and_a_blind_one_tells_nothing(
