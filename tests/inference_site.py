@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from api_instance import Account, Instance
@@ -102,9 +103,22 @@ async def inference_site(
     environments = root / "environments"
     environments.mkdir()
     (environments / ONNX_ENVIRONMENT.removeprefix("sha256:")).symlink_to(onnx_environment)
+    await purge_streams(api.platform.settings.nats.url)
     site = InferenceSite(api, root, environments, onnx_models)
     yield site
     await site.stop_runners()
+
+
+async def purge_streams(url: str) -> None:
+    """Take away what the tests before left: their runs and versions are in databases that are gone."""
+    connection = await nats.connect(url)
+    try:
+        jetstream = connection.jetstream()
+        for stream in await jetstream.streams_info():
+            assert stream.config.name is not None
+            await jetstream.purge_stream(stream.config.name)
+    finally:
+        await connection.close()
 
 
 def sum_request(a: list[float], b: list[float], **fields: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Behind it stands a real api; what a runner would have written, the tests write.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -235,6 +236,9 @@ async def test_printed_text_grows_while_the_model_runs(browser: Browser, api: In
         page = await reviewer.page(url)
         await press_run(page)
         run_id = await run_id_on(page)
+        async with asyncio.timeout(20):
+            while not api.services.hub.is_followed(run_id):  # what is told before, nobody hears
+                await asyncio.sleep(0.02)
         grown = page.locator("#result [data-follow]")
         for number, line in enumerate(("Once upon", " a time"), 1):
             news = RunProgress(run_id=run_id, state=RunState.QUEUED, fraction=number / 2, log=line)

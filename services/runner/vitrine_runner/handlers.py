@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from faststream import Context
@@ -9,6 +10,7 @@ from faststream.nats import NatsRouter
 from faststream.nats.annotations import NatsMessage
 
 from vitrine_common.bus import Poison, on, on_live
+from vitrine_common.clock import utcnow
 from vitrine_common.errors import NotFound
 from vitrine_common.fleet import Fleet
 from vitrine_common.messages import (
@@ -35,6 +37,9 @@ from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
 from vitrine_runner.warming import Warming
+
+NEWS = timedelta(minutes=10)
+"""Age up to which a version counts as new: a runner that is itself new hears of all that there were."""
 
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
@@ -109,7 +114,8 @@ async def link_revoked(
 async def version_ready(envelope: Envelope[VersionReady], warming: TheWarming) -> None:
     """Have the version's environment ready: whoever pushes a model soon runs it."""
     ready = envelope.payload
-    if ready.environment_digest is not None and ready.owner_id is not None:
+    is_news = utcnow() - envelope.occurred_at < NEWS
+    if is_news and ready.environment_digest is not None and ready.owner_id is not None:
         place = WarmEnvironment(environment_digest=ready.environment_digest, owner_id=ready.owner_id)
         await warming.warm(place)
 

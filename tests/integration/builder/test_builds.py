@@ -122,6 +122,9 @@ async def test_progress_is_told_step_by_step(desk: Desk, heard: list[dict[str, A
 
 async def test_the_same_again_is_no_work_at_all(desk: Desk) -> None:
     first = await desk.end(await desk.request("six==1.17.0\n"))
+    async with asyncio.timeout(60):
+        while not (desk.path(first) / "bytecode.json").exists():  # it follows
+            await asyncio.sleep(0.05)
     before = every_path(desk.environments)
     again = await desk.end(await desk.request("# the same\nSIX == 1.17.0\n"))
     assert again.state is BuildState.SUCCEEDED

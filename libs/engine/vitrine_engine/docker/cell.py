@@ -142,10 +142,13 @@ class Cell:
         try:
             while not (await asyncio.wait({accepting}, timeout=LOOK_SECONDS))[0]:
                 if not (await self._daemon.inspect(container))["State"]["Running"]:
-                    raise OSError("the container ended at once")
-        finally:
+                    raise OSError("the container ended at once")  # noqa: TRY301 - freed like on cancellation
+        except BaseException:
             accepting.cancel()
             await asyncio.wait({accepting})
+            if not accepting.cancelled() and accepting.exception() is None:
+                accepting.result()[0].close()
+            raise
         control: socket.socket = accepting.result()[0]
         control.setblocking(False)
         return control
