@@ -167,7 +167,9 @@ async def test_a_long_queue_hides_nobody_from_the_pages(site: Site) -> None:
     turns = Turns()
     await site.start(EngineDouble(turns.behave), slots=1)
     digest = await site.script("print(1)")
-    for _ in range(30):
+    await site.ask(digest, link_id="link_flood")
+    await turns.until_begun(1)
+    for _ in range(29):
         await site.ask(digest, link_id="link_flood")
     await site.ask(digest, link_id="link_single")
     await queued(site, 30)

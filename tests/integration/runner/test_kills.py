@@ -160,7 +160,9 @@ async def left(site: Site, run_ids: list[str]) -> int:
     return sum(not RUN.is_final(run.state) for run in await seen(site, run_ids))
 
 
-async def assert_each_ended_once(site: Site, run_ids: list[str], shared: Path, url: str) -> None:
+async def assert_each_ended_once(
+    site: Site, run_ids: list[str], shared: Path, url: str, spare: int = 0
+) -> None:
     runs = {run.id: run for run in await seen(site, run_ids)}
     executed = Counter(int(file.name.partition("-")[0]) for file in shared.iterdir())
     for index, run_id in enumerate(run_ids):
@@ -168,7 +170,7 @@ async def assert_each_ended_once(site: Site, run_ids: list[str], shared: Path, u
         assert run.state is RunState.SUCCEEDED, run
         assert value_of(run) == f"{index}\n"
         assert run.message == "", "what was said while it waited again is not its result"
-        assert 1 <= executed[index] <= run.attempt, "an execution is an attempt"
+        assert 1 <= executed[index] <= run.attempt + spare, "an execution is an attempt"
 
     async def told() -> bool:
         facts = (await messages_of(url))[2]
@@ -244,7 +246,8 @@ async def test_a_server_killed_and_started_again_costs_no_run(
         await asyncio.sleep(0.3)
         await asyncio.to_thread(below[name].start)
     await all_ended(site, run_ids)
-    await assert_each_ended_once(site, run_ids, shared, own_nats)
+    # Without the store an execution may be repeated: its result could not be kept.
+    await assert_each_ended_once(site, run_ids, shared, own_nats, spare=1 if name == "s3" else 0)
 
 
 async def test_a_run_is_begun_again_as_often_as_allowed_and_says_so(
