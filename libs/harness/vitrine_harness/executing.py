@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
@@ -41,20 +42,20 @@ class Model(Protocol):
 Finished = Callable[[Job], None]
 
 
-class Executor:
+class Executor(ABC):
     """Takes runs by `submit` from any thread and does them in `work`, which never returns."""
 
     def __init__(self, capture: Capture, finished: Finished) -> None:
         self.capture = capture
         self.finished = finished
 
+    @abstractmethod
     def submit(self, job: Job) -> None:
         """Take a run whose inputs are there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def work(self) -> None:
         """Do runs, for ever, on the main thread."""
-        raise NotImplementedError
 
     def carry_out(self, job: Job, serve: Callable[[Job], None]) -> None:
         """Do one run and report its end."""

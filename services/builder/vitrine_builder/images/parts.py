@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,15 +71,15 @@ class FixedPart:
         """Do nothing: there is nothing to find out."""
 
 
-class _TarPart:
+class _TarPart(ABC):
     """A layer whose diff id is known when its bytes went by."""
 
     is_base = False
 
     @property
+    @abstractmethod
     def tar(self) -> HashedTar:
         """What is sent."""
-        raise NotImplementedError
 
     @property
     def size(self) -> int:
