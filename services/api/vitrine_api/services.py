@@ -271,7 +271,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         runs=runs,
         idempotency=Idempotency(platform.database.collection(IdempotencyKey), runs),
         programs=Programs(runs, texts, blobs, run_starts, settings),
-        inference=wire_inference(platform, settings, repository, tokens, models, links, quotas),
+        inference=wire_inference(platform, settings, repository, tokens, models, links, quotas, fleet),
         links=links,
         doors=doors,
         blind_texts=texts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from api_instance import SPEC, Instance
+from api_instance import FILES, SPEC, Instance
 from vitrine_common.documents import RunRequest
 from vitrine_common.messages import GpuState, RunnerBeat
 
@@ -42,3 +42,18 @@ async def test_a_gpu_that_nobody_has_is_refused_and_one_that_is_busy_waited_for(
     request = await api.services.repository.runs.requests.get(answer.json()["id"])
     assert isinstance(request, RunRequest)
     assert (request.device, request.gpus, request.gpu_memory) == ("gpu", 1, 20 << 30)
+
+
+async def test_a_call_for_a_gpu_that_nobody_has_is_refused_at_once(api: Instance) -> None:
+    someone = await api.account()
+    spec: dict[str, Any] = {"name": "net", "onnx": next(iter(FILES)), "resources": {"gpu": 2}}
+    await api.ready(someone, name="net", spec=spec)
+    await hear(api, RunnerBeat(holder="runner@plain:2", slots=2))
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]}
+    path = f"/v2/models/{someone.name}~net"
+    for answer in (
+        await someone.client.post(f"{path}/infer", json={"inputs": [tensor]}),
+        await someone.client.get(path),
+    ):
+        assert answer.status_code == 409, answer.text
+        assert "GPU" in answer.json()["error"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrine_api import blindness
+from vitrine_api.capacity import check_capacity, need_of_limits
 from vitrine_api.inference.admission import Admissions, Admitted
 from vitrine_api.inference.calling import Calling, NotServed
 from vitrine_api.inference.datatypes import BY_DTYPE
@@ -16,6 +17,7 @@ from vitrine_api.inference.recording import Ended, Recorder
 from vitrine_api.rates import RateLimit
 from vitrine_common.clock import utcnow
 from vitrine_common.errors import Invalid, TooLarge, Unavailable, VitrineError
+from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
 from vitrine_common.messages import ModelAnswer, ModelCall, Signature
 from vitrine_common.service import Platform
@@ -58,6 +60,7 @@ class Inference:
         leases: quotas of owners and links.
         recorder: writes calls down.
         rate: calls by account, or link and address.
+        fleet: the runners: what none of them can take on is refused at once.
         patience: seconds that a call may wait for its turn.
     """
 
@@ -68,6 +71,7 @@ class Inference:
         leases: Leases,
         recorder: Recorder,
         rate: RateLimit,
+        fleet: Fleet,
         patience: float,
     ) -> None:
         self.admissions = admissions
@@ -75,6 +79,7 @@ class Inference:
         self.leases = leases
         self.recorder = recorder
         self._rate = rate
+        self._fleet = fleet
         self._patience = patience
         self._storing: asyncio.Task[None] | None = None
         self._signatures: dict[tuple[str, str], tuple[tuple[Signature, ...], tuple[Signature, ...]]] = {}
@@ -99,7 +104,7 @@ class Inference:
 
     async def infer(self, admitted: Admitted, request: InferRequest) -> list[Tensor]:
         """Return the outputs. Raises what the version, the quotas, the model or the runners have to say."""
-        admitted.check()
+        self._check(admitted)
         call = self._call(admitted, request)
         body = _joined(request.inputs)
         link = admitted.link
@@ -130,7 +135,7 @@ class Inference:
 
     async def describe(self, admitted: Admitted) -> Described:
         """Return the model's signature, which needs a worker the first time that it is asked for."""
-        admitted.check()
+        self._check(admitted)
         version = admitted.version
         key = (version.digest, version.environment_digest or "")
         if key not in self._signatures:
@@ -141,6 +146,12 @@ class Inference:
             self._signatures[key] = (answered.head.inputs, answered.head.results)
         inputs, outputs = self._signatures[key]
         return Described(*names_of(admitted), inputs, outputs)
+
+    def _check(self, admitted: Admitted) -> None:
+        """Raise what speaks against a call before it is counted."""
+        admitted.check()
+        if admitted.device == "gpu":
+            check_capacity(self._fleet, need_of_limits(admitted.spec.limits()))
 
     def _call(self, admitted: Admitted, request: InferRequest, *, describe: bool = False) -> ModelCall:
         version = admitted.version

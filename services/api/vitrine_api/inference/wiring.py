@@ -16,6 +16,7 @@ from vitrine_api.rates import RateLimit
 from vitrine_api.repository import Repository
 from vitrine_api.settings import ApiSettings
 from vitrine_api.tokens import Tokens
+from vitrine_common.fleet import Fleet
 from vitrine_common.freight import Carriage
 from vitrine_common.service import Platform
 
@@ -28,6 +29,7 @@ def wire_inference(  # noqa: PLR0917 - called in one place
     models: Models,
     links: Links,
     quotas: Quotas,
+    fleet: Fleet,
 ) -> Inference:
     """Return the use cases of synchronous calls."""
     journal = Journal(settings.state_dir / "journal", settings.journal_sync_seconds)
@@ -37,5 +39,6 @@ def wire_inference(  # noqa: PLR0917 - called in one place
         Leases(quotas, Quota(repository.links)),
         Recorder(journal, repository.runs.requests, repository.accounts, platform.bus),
         RateLimit("calls", settings.call_rate),
+        fleet,
         settings.call_wait_seconds,
     )
