@@ -216,7 +216,7 @@ RUNNERS = v.Runners(
                     tone="busy",
                     since=NOW,
                     served=0,
-                    memory="of 2 GB",
+                    memory="up to 2 GB",
                 ),
             ),
             zygotes=(

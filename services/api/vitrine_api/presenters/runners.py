@@ -23,7 +23,10 @@ def fleet_view(state: FleetState) -> views.Runners:
     cold, warm = sum(one.cold_starts for one in reports), sum(one.warm_starts for one in reports)
     facts += [
         views.Fact(title="Places", value=f"{busy} of {slots} busy"),
-        views.Fact(title="Starts in the last hour", value=f"{formats.number(warm)} warm, {cold:,} cold"),
+        views.Fact(
+            title="Starts in the last hour",
+            value=f"{formats.number(warm)} warm, {formats.number(cold)} cold",
+        ),
     ]
     cards = tuple(_card(one, state.references) for one in runners)
     return views.Runners(runners=cards, facts=tuple(facts))
@@ -78,7 +81,7 @@ def _worker(worker: WorkerReport, references: Mapping[str, str]) -> views.Worker
         tone=_TONES[worker.state],
         since=worker.since,
         served=worker.served,
-        memory=f"{formats.size(worker.memory_bytes)} of {limit}" if known else f"of {limit}",
+        memory=f"{formats.size(worker.memory_bytes)} of {limit}" if known else f"up to {limit}",
         share=_share(worker.memory_bytes, worker.memory_limit),
     )
 
