@@ -192,6 +192,7 @@ async def test_a_private_index_gives_its_packages_and_its_password_goes_nowhere(
 ) -> None:
     _relative(tmp_path)
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "httpx")  # services quieten it
     with served(tmp_path) as (port, asked):
         address = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}/index"
         environment = {"UV_DEFAULT_INDEX": address, "UV_HTTP_RETRIES": "0"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vitrine_common.telemetry import configure_logging, correlation
-from vitrine_common.telemetry.logs import JsonFormatter, redact
+from vitrine_common.telemetry.logs import _QUIET, JsonFormatter, redact
 
 LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream")
 
@@ -26,12 +26,14 @@ def formatted(message: str, *arguments: object, **extra: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def configured() -> Iterator[None]:
-    """Logging as a service configures it; afterwards as pytest had it."""
-    root = logging.getLogger()
-    before = (root.level, list(root.handlers))
+    """Logging as a service configures it; afterwards every logger is as the other tests had it."""
+    known = [logging.getLogger(name) for name in (None, *LOGGERS, *_QUIET)]
+    before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in known]
     yield
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
+    for logger, level, handlers, propagate in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
 
 
 def test_a_line_has_the_fields_that_a_search_needs() -> None:
