@@ -28,13 +28,29 @@ class HookDesk:
     """Whether an answer's body never ends."""
     held: asyncio.Event | None = None
     """While there is one that is not set, nobody is answered."""
+    _open: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}/hook?from=test"
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin to serve a connection, in a task of which this desk knows."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._open[task] = writer
+        task.add_done_callback(lambda done: self._open.pop(done, None))
+
+    async def end(self) -> None:
+        """Hang up on whoever is there still; every connection is gone when it returns."""
+        if self.held is not None:
+            self.held.set()
+        serving = dict(self._open)
+        for writer in serving.values():
+            writer.transport.abort()
+        await asyncio.gather(*serving)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -64,9 +80,10 @@ class HookDesk:
 async def hook_desk() -> AsyncIterator[HookDesk]:
     """Listen on a free port while the block runs."""
     desk = HookDesk()
-    server = await asyncio.start_server(desk.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(desk.connected, "127.0.0.1", 0)
     desk.port = server.sockets[0].getsockname()[1]
-    async with server:
+    try:
         yield desk
-        if desk.held is not None:
-            desk.held.set()
+    finally:
+        server.close()
+        await desk.end()

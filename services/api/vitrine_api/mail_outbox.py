@@ -95,7 +95,8 @@ class MailOutbox:
                 log.exception("mail will be looked for again")
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), await self._pause())
+                async with asyncio.timeout(await self._pause()):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 

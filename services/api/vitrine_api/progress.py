@@ -180,6 +180,7 @@ class Follower(Generic[S]):
         due = self.due_seconds(state)
         seconds = self.recheck_seconds if due is None else min(self.recheck_seconds, max(0.0, due))
         try:
-            return await asyncio.wait_for(queue.get(), seconds)
+            async with asyncio.timeout(seconds):
+                return await queue.get()
         except TimeoutError:
             return None

@@ -73,7 +73,8 @@ class Worker:
                 except Exception:
                     log.exception("looking for builds failed; again in a moment")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._pause_seconds)
+                    async with asyncio.timeout(self._pause_seconds):
+                        await self._wake.wait()
         finally:
             for task in self._tasks:
                 task.cancel()

@@ -64,7 +64,8 @@ class ClaimWorker:
             except Exception:
                 log.exception("checks will be looked for again")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
 
     async def catch_up_forever(self) -> None:
         """Take in, until cancelled, what no message tells of any more."""

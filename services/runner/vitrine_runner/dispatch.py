@@ -112,7 +112,8 @@ class Dispatcher:
                 await asyncio.sleep(AGAIN_SECONDS)
             if self.slots.is_free:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._pause())
+                    async with asyncio.timeout(self._pause()):
+                        await self._wake.wait()
 
     def cancel(self, run_id: str) -> None:
         """End a run that is worked on here; others have no effect."""

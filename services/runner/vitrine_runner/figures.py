@@ -115,7 +115,8 @@ async def _usage(worker: Worker) -> int | None:
     if not worker.is_ready:
         return None
     try:
-        usage: Usage = await asyncio.wait_for(worker.sandbox.usage(), MEASURE_SECONDS)
+        async with asyncio.timeout(MEASURE_SECONDS):
+            usage: Usage = await worker.sandbox.usage()
     except Exception:  # noqa: BLE001 - one that ends meanwhile has no figures
         return None
     return usage.memory_bytes

@@ -244,7 +244,8 @@ class WorkerPool:
             holds.push_async_callback(permits.give_back, permit)
             return permit
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), PERMIT_SECONDS)
+            async with asyncio.timeout(PERMIT_SECONDS):
+                await self._changed.wait()
         return None
 
     @property

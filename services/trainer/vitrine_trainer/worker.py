@@ -75,7 +75,8 @@ class Worker:
                 except Exception:
                     log.exception("looking for trials failed; again in a moment")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._look_seconds)
+                    async with asyncio.timeout(self._look_seconds):
+                        await self._wake.wait()
         finally:
             for task in self._tasks.values():
                 task.cancel()

@@ -247,6 +247,31 @@ async def test_an_answer_without_end_and_a_silent_address(
         assert waiting.problem == "no answer within 1 s"
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_sender_ends_when_told_whatever_happens_at_that_moment(
+    repository: WebhookRepository, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """News and the end within a few turns of the loop: the news must not swallow the end."""
+    waiting = asyncio.Event()
+
+    async def pause() -> float:
+        waiting.set()
+        return 60.0
+
+    sending = Delivering(repository, "api@test:1", allow_private=True, timeout_seconds=1.0)
+    monkeypatch.setattr(sending, "_pause", pause)
+    task = asyncio.create_task(sending.send_forever())
+    await waiting.wait()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sending._news.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert await asyncio.wait([task], timeout=20) == ({task}, set())
+    assert task.cancelled()
+
+
 async def test_what_a_killed_process_was_sending_is_sent_by_another(
     api: Instance, repository: WebhookRepository
 ) -> None:

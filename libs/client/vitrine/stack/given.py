@@ -58,7 +58,8 @@ async def _fault(variable: str, check: Callable[[str], Awaitable[None]]) -> str 
     if not value:
         return None
     try:
-        await asyncio.wait_for(check(value), 2 * _SECONDS)
+        async with asyncio.timeout(2 * _SECONDS):
+            await check(value)
     except Exception as error:  # noqa: BLE001 - every driver has its own; all mean "cannot be used"
         reason = str(error).split(", Timeout:")[0] or type(error).__name__
         return f"The server of {variable} cannot be used: {reason}. Correct or unset {variable}."

@@ -143,7 +143,8 @@ class Erasing:
                 log.exception("deletions will be tried again")
                 open_ = True
             try:
-                await asyncio.wait_for(self._news.wait(), _AGAIN_SECONDS if open_ else _LOOK_SECONDS)
+                async with asyncio.timeout(_AGAIN_SECONDS if open_ else _LOOK_SECONDS):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 

@@ -162,7 +162,8 @@ class Calling:
         started = self._starting.get(call.subject())
         if started is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(started.wait(), AGAIN_SECONDS)
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await started.wait()
             raise _Nobody
         self._starting[call.subject()] = started = asyncio.Event()
         try:

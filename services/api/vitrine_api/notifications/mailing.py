@@ -59,7 +59,8 @@ class Mailing:
                 log.exception("mail of notifications will be written later")
                 pause = _LOOK_SECONDS
             try:
-                await asyncio.wait_for(self._news.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 

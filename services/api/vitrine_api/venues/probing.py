@@ -107,7 +107,8 @@ class Probes:
                 log.exception("checks of venues will be looked at again")
                 busy = True
             try:
-                await asyncio.wait_for(self._news.wait(), _BUSY_SECONDS if busy else _IDLE_SECONDS)
+                async with asyncio.timeout(_BUSY_SECONDS if busy else _IDLE_SECONDS):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 

@@ -108,7 +108,8 @@ class Delivering:
                     log.exception("webhooks will be looked at again")
                     pause = _LOOK_SECONDS
                 try:
-                    await asyncio.wait_for(self._news.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._news.wait()
                 except TimeoutError:
                     continue
         finally:
