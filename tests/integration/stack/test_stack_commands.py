@@ -111,7 +111,7 @@ def test_services_know_where_everything_is(stack: Make) -> None:
     assert seen["VITRINE_S3_REGION"] == "eu-x"
     assert seen["VITRINE_ENVIRONMENTS_DIR"] == f"{data}/environments"
     assert seen["VITRINE_RUNNER_STATE_DIR"] == f"{data}/runner"
-    assert seen["VITRINE_RUNNER_ENGINE"] == "process"
+    assert seen["VITRINE_RUNNER_ENGINE"] == "auto"
     assert announced["url"] == f"http://127.0.0.1:{seen['VITRINE_API_PORT']}"
     assert "VITRINE_API_SECRET_KEY" not in seen, "only the api may sign"
     assert "PYTHONDONTWRITEBYTECODE" not in seen
