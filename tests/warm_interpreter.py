@@ -28,13 +28,13 @@ WARM = (
     *("numpy", "warmed"),
 )
 PROGRAM = """
-import gc, importlib, json, os, socket, sys
+import importlib, json, os, socket, sys
 sys.path.insert(0, {harness!r})
-from vitrine_harness import interpreter
+from vitrine_harness import interpreter, memory, start_state
 for name in {warm!r}:
     importlib.import_module(name)
-gc.collect()
-gc.freeze()
+start_state.prepare()
+memory.settle()
 control = socket.socket(fileno={descriptor})
 
 def serve():

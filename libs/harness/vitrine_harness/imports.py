@@ -17,16 +17,21 @@ _AT_START = {"sitecustomize", "usercustomize", "site", "encodings"}
 
 
 def newly_imported(before: frozenset[str]) -> list[str]:
-    """Return top-level modules, not in `before`, that came from the environment's packages.
+    """Return modules, not in `before`, that came from the environment's packages.
 
-    They are what a future interpreter may import ahead. At most `MOST`, in order of import; names are
-    identifiers of at most `LONGEST` characters, whatever the program did to `sys.modules`.
+    They are what a future interpreter may import ahead. Of a package that is new itself, which may have
+    imported hundreds of its own, only the package; what is used of it besides shows in a later run. At most
+    `MOST`, in order of import; names are identifiers, with dots, of at most `LONGEST` characters, whatever
+    the program did to `sys.modules`.
     """
     found: list[str] = []
     for name, module in list(sys.modules.items()):
         if len(found) == MOST:
             break
-        if name in before or not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST:
+        if name in before or not isinstance(name, str) or len(name) > LONGEST:
+            continue
+        package, *parts = name.split(".")
+        if not all(part.isidentifier() for part in (package, *parts)) or (parts and package not in before):
             continue
         if _is_package_of_environment(getattr(module, "__file__", None)):
             found.append(name)

@@ -35,6 +35,12 @@ _LOCALES_LENIENT = {"C", "POSIX", "C.UTF-8", "C.utf8", "UTF-8"}
 """Locales in which the interpreter lets its standard streams carry any bytes (PEP 538, 540)."""
 
 
+def prepare() -> None:
+    """Do once, before the first fork, what every fork would have to do alike."""
+    _let_go_of_finalizers()
+    thread_counts.find_setters()
+
+
 def apply(call: PythonCall, path: list[str], env: Mapping[str, str], threads: int) -> types.ModuleType:
     """Set everything but the program itself; return the new `__main__`. The directory is set already."""
     _set_environment(env)
@@ -184,10 +190,6 @@ def _stream(
 def _forget_process() -> None:
     """Make modules that were imported ahead forget the process that imported them."""
     modules = sys.modules
-    # What packages finalize at exit is their first process's; torch would take its operators apart for 25 ms.
-    finalizers: Any = weakref.finalize
-    for finalizer in list(finalizers._registry):
-        finalizer.atexit = False
     _reset("tempfile", tempdir=None, _name_sequence=None)
     _reset("uuid", _last_timestamp=None)
     _reset("logging", _startTime=time.time())
@@ -203,6 +205,13 @@ def _forget_process() -> None:
     matplotlib: Any = modules.get("matplotlib")
     if matplotlib is not None and os.environ.get("MPLBACKEND"):
         matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]
+
+
+def _let_go_of_finalizers() -> None:
+    # What packages finalize at exit is their first process's; torch would take its operators apart for 25 ms.
+    finalizers: Any = weakref.finalize
+    for finalizer in list(finalizers._registry):
+        finalizer.atexit = False
 
 
 def _forget_harness() -> None:

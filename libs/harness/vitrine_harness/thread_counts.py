@@ -8,7 +8,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    Setter = tuple[tuple[str, ...], Callable[[Any], Any]]
 
 _SETTERS = {
     "libgomp": (("OMP",), ("omp_set_num_threads",)),
@@ -29,13 +32,20 @@ _SETTERS = {
 """By a part of the library's name: whose `…_NUM_THREADS` it reads when it is loaded, and its own setters."""
 
 
+_setters: list[Setter] | None = None
+"""Of the libraries that were loaded when `find_setters` was called; forks inherit them."""
+
+
+def find_setters() -> None:
+    """Look for the libraries that are loaded once, for this process and its forks."""
+    global _setters  # noqa: PLW0603 - what is loaded is the process's own
+    _setters = list(_found())
+
+
 def apply(env: Mapping[str, str], threads: int) -> None:
     """Set the counts that libraries would read from `env` if they were loaded now; `threads` by default."""
-    for path in _libraries():
-        name = os.path.basename(path)
-        for part, (variables, setters) in _SETTERS.items():
-            if part in name:
-                _set(path, setters, count(env, variables, threads))
+    for variables, setter in _found() if _setters is None else _setters:
+        setter(ctypes.c_int(count(env, variables, threads)))
     torch, numexpr = sys.modules.get("torch"), sys.modules.get("numexpr")
     if hasattr(torch, "set_num_threads"):
         torch.set_num_threads(count(env, ("OMP", "MKL"), threads))  # type: ignore[union-attr]
@@ -58,13 +68,18 @@ def _libraries() -> Iterator[str]:
     return (path for path in sorted(paths) if any(part in os.path.basename(path) for part in _SETTERS))
 
 
-def _set(path: str, setters: tuple[str, ...], threads: int) -> None:
+def _found() -> Iterator[Setter]:
+    """Yield the setters of the libraries that are loaded, with the variables that count for each."""
+    for path in _libraries():
+        name = os.path.basename(path)
+        for part, (variables, setters) in _SETTERS.items():
+            if part in name and (setter := _setter(path, setters)) is not None:
+                yield variables, setter
+
+
+def _setter(path: str, names: tuple[str, ...]) -> Callable[[Any], Any] | None:
     try:
         library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     except OSError:
-        return
-    for setter in setters:
-        function = getattr(library, setter, None)
-        if function is not None:
-            function(ctypes.c_int(threads))
-            return
+        return None
+    return next((found for name in names if (found := getattr(library, name, None)) is not None), None)

@@ -16,7 +16,6 @@ the child's wait status to `status`.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -24,7 +23,7 @@ import signal
 import socket
 import sys
 
-from vitrine_harness import interpreter, models, run, system
+from vitrine_harness import interpreter, memory, models, run, start_state, system
 from vitrine_harness.cell import KINDS
 from vitrine_harness.program import settle
 from vitrine_harness.workspace import WORK
@@ -44,7 +43,8 @@ def main(descriptor: int, modules: list[str]) -> None:
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
     imported, threaded = _import_all(modules)
-    _settle_memory()
+    start_state.prepare()
+    memory.settle()
     # Nobody waits for the forks: the kernel reaps them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.send(json.dumps({"is": "zygote", "modules": imported, "threaded": threaded}).encode())
@@ -78,12 +78,6 @@ def _import(name: str) -> bool:
     except BaseException:  # noqa: BLE001 - whatever a package does here, it may do in the run that wants it
         return False
     return True
-
-
-def _settle_memory() -> None:
-    """Keep what is shared with forks from being touched, and so copied, by their garbage collections."""
-    gc.collect()
-    gc.freeze()
 
 
 def _become(descriptor: int) -> NoReturn:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TEND_SECONDS = 5.0
 RENEW_SECONDS = 2.0
 """Time for runs to end, and for more to be learned, before a zygote is made that knows it."""
-MOST_MODULES = 100
+MOST_MODULES = 300
 """Modules that a zygote imports at most."""
 
 
