@@ -283,6 +283,16 @@ async def test_killing_a_zygote_costs_no_run(zygotes: ZygoteBench) -> None:
     assert (ran.outcome.reason, ran.stdout) == (None, "False\n")
 
 
+async def test_a_zygote_that_dies_while_it_imports_keeps_nobody_waiting(
+    zygotes: ZygoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitrine_engine.process.zygote.IMPORT_SECONDS", 10_000.0)
+    environment = zygotes.environment({"numpy": "import os\nos._exit(0)\n"})
+    async with asyncio.timeout(60):
+        sandbox = await zygotes.script(environment, BUNDLE)
+        assert (await perform(sandbox, *python(IS_FORK))).stdout == "False\n"
+
+
 async def test_who_asks_a_nest_that_dies_is_told_so(zygotes: ZygoteBench) -> None:
     """And not cancelled: it would take its run along."""
     await zygotes.script(zygotes.environment({}), {"t.py": ""})

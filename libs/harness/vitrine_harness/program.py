@@ -238,16 +238,19 @@ def settle(processes: int | None) -> None:
 
 
 def explain(ending: Ending) -> str:
-    """Return one line for people: the last that the program said, else how it ended."""
+    """Return one line for people: the signal that ended the program, and the last that it said."""
+    said = _last_line(ending)
+    code = ending.code or 0
+    if code - 128 in set(signal.Signals):
+        ended = f"the program was ended by {signal.Signals(code - 128).name}"
+        return f"{ended}; the last it said: {said}" if said else ended
+    return said or f"the program ended with status {code} and printed nothing"
+
+
+def _last_line(ending: Ending) -> str:
     for name in ("stderr", "stdout"):
         lines = [line.strip() for line in ending.tails[name].decode(errors="replace").splitlines()]
         said = [line for line in lines if line]
         if said:
             return said[-1][:500]
-    code = ending.code or 0
-    if code > 128:
-        try:
-            return f"the program was ended by {signal.Signals(code - 128).name}"
-        except ValueError:
-            pass
-    return f"the program ended with status {code} and printed nothing"
+    return ""

@@ -35,7 +35,9 @@ class ThreadedError(Exception):
 class Zygote:
     """One zygote of a nest. Made by `start`."""
 
-    def __init__(self, nest: Nest, door: Door, pid: int, modules: frozenset[str]) -> None:
+    def __init__(
+        self, nest: Nest, door: Door, held: frozenset[tuple[int, int]], pid: int, modules: frozenset[str]
+    ) -> None:
         self.pid = pid
         self.modules = modules
         """What it has imported."""
@@ -46,13 +48,12 @@ class Zygote:
         self._nest = nest
         self._door = door
         self._pidfd = os.pidfd_open(pid)
-        self._held = verifying.identities([door.theirs.fileno()])
+        self._held = held
         self._forks: set[int] = set()
         self._admitted: set[int] = set()
         """Of the forks, those that are in a cell."""
         self._turn = asyncio.Lock()
         self._dead = False
-        door.hand_out()
 
     @property
     def alive(self) -> bool:
@@ -67,11 +68,14 @@ class Zygote:
         forked safely, `NestGoneError` where none starts.
         """
         door = Door()
+        held = verifying.identities([door.theirs.fileno()])
         try:
             await nest.tell({"do": "zygote", "modules": modules}, [door.theirs.fileno()])
+            # Now, or a zygote that dies while it imports is not seen to have hung up.
+            door.hand_out()
             async with asyncio.timeout(IMPORT_SECONDS):
                 packet = await _hear(door)
-            found = cls(nest, door, packet.pid, _names(packet, "modules") & set(modules))
+            found = cls(nest, door, held, packet.pid, _names(packet, "modules") & set(modules))
         except BaseException as error:
             door.close()
             if isinstance(error, OSError | PacketError | TimeoutError):
