@@ -33,7 +33,7 @@ from vitrine_api.venues.tokens import reviewer_token, submit_token
 from vitrine_api.webhooks.signing import new_secret
 from vitrine_common.clock import utcnow
 from vitrine_common.digests import sha256_bytes
-from vitrine_common.documents import Notification, Output, Trial, Webhook, WebhookDelivery
+from vitrine_common.documents import Notification, Output, RunHook, Trial, Webhook, WebhookDelivery
 from vitrine_common.ids import new_id
 from vitrine_common.states import DeliveryState, TrialState
 
@@ -204,6 +204,7 @@ TABLE: dict[str, Row] = {
     f"GET {A}/runs/{{run_id}}/events": owner(),
     f"GET {A}/runs/{{run_id}}/outputs/{{name}}": owner(),
     f"GET {A}/runs/{{run_id}}/inputs/{{name}}": owner(),
+    f"GET {A}/runs/{{run_id}}/webhook": owner(),
     f"POST {A}/runs/{{run_id}}/cancel": owner(202),
     f"GET {A}/runs/{{run_id}}/receipt": owner(),
     f"GET {A}{V}/export": owner(),
@@ -661,7 +662,7 @@ async def _spares(world: dict[str, Any], template: str) -> dict[str, str]:
         answer = await world["api"].operator.client.post("/api/v1/invites", json={})
         return {"invite_id": answer.json()["id"]}
     if "webhook" in template or "{notification_id}" in template:
-        return await _news(world)
+        return await (_hooked(world) if "{run_id}" in template else _news(world))
     return {}
 
 
@@ -690,6 +691,21 @@ async def _new_venue(world: dict[str, Any]) -> dict[str, str]:
         "venue_token": submit_token(venue.id, venue.key),
         "reviewer_token": reviewer_token(venue, reviewer.id, reviewer.revision),
     }
+
+
+async def _hooked(world: dict[str, Any]) -> dict[str, str]:
+    """A run of the owner's that an address is told of."""
+    hook = RunHook(
+        id=new_id("run"),
+        user_id=world["accounts"]["owner"].id,
+        version_id="version",
+        url="http://127.0.0.1:1/",
+        events=["finished"],
+        secret=new_secret(),
+        ends_at=utcnow(),
+    )
+    await world["api"].platform.database.collection(RunHook).insert(hook)
+    return {"run_id": hook.id}
 
 
 async def _news(world: dict[str, Any]) -> dict[str, str]:

@@ -197,12 +197,24 @@ class Client:
 
     # Runs
 
-    def submit(self, ref: Ref, inputs: Mapping[str, Any], wait: int = 0) -> Run:
+    def submit(
+        self,
+        ref: Ref,
+        inputs: Mapping[str, Any],
+        wait: int = 0,
+        *,
+        webhook: str | None = None,
+        webhook_events: Sequence[str] = (),
+    ) -> Run:
         """Start a run of a version; a `Path` among the inputs is a file that is sent.
 
-        Returns at once, or when the run has ended or `wait` seconds (at most 60) are over.
+        Returns at once, or when the run has ended or `wait` seconds (at most 60) are over. `webhook` is an
+        address that is told of this run, of `started`, `output` or `finished` (the default) as
+        `webhook_events` says; what its messages are signed with is the answer's `webhook_secret`.
         """
-        return self.runs_of_account.start(f"/versions/{_path(ref)}/runs", inputs, wait)
+        hook = {"webhook": webhook, "webhook_events": list(webhook_events)}
+        wished = {name: value for name, value in hook.items() if value}
+        return self.runs_of_account.start(f"/versions/{_path(ref)}/runs", inputs, wait, wished)
 
     def run(self, ref: Ref, **inputs: Any) -> Run:
         """Run a version and return the run when it has ended, well or not."""

@@ -177,6 +177,8 @@ class Run(Work):
     attempt: int = 1
     version_digest: str | None = None
     visitor: str | None = None
+    webhook_secret: str | None = None
+    """What messages to the webhook of the request are signed with; only in the answer to it."""
 
 
 class Trial(Work):

@@ -7,6 +7,7 @@ import mimetypes
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -27,8 +28,16 @@ class Runs:
         self._transport = transport
         self._base = base
 
-    def start(self, path: str, inputs: Mapping[str, Any], wait: int = 0) -> Run:
+    def start(
+        self,
+        path: str,
+        inputs: Mapping[str, Any],
+        wait: int = 0,
+        wished: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Run:
         """Start a run. A `Path` among the inputs is a file that is sent; `wait` is in seconds, at most 60.
+
+        `wished` is what the request says beside its inputs.
 
         Raises Refused, naming the inputs that are wrong.
         """
@@ -36,15 +45,17 @@ class Runs:
         files = {name: value for name, value in inputs.items() if isinstance(value, Path)}
         plain = {name: value for name, value in inputs.items() if name not in files}
         if not files:
-            return self._started(path, headers, json={"inputs": plain})
+            return self._started(path, headers, json={"inputs": plain, **wished})
         with ExitStack() as stack:
-            parts: dict[str, Any] = {"inputs": (None, json.dumps(plain))}
+            parts: list[tuple[str, Any]] = [("inputs", (None, json.dumps(plain)))]
+            for name, value in wished.items():
+                parts += [(name, (None, one)) for one in ([value] if isinstance(value, str) else value)]
             for name, file in files.items():
                 try:
                     handle = stack.enter_context(file.open("rb"))
                 except OSError as error:
                     raise Misuse(f"{file} cannot be read: {error.strerror}") from error
-                parts[f"input.{name}"] = (file.name, handle, media_type(file))
+                parts.append((f"input.{name}", (file.name, handle, media_type(file))))
             return self._started(path, headers, files=parts)
 
     def get(self, run_id: str) -> Run:

@@ -21,6 +21,7 @@ from vitrine_common.documents import (
     Model,
     Notification,
     Run,
+    RunHook,
     RunRequest,
     ShareLink,
     TrainRequest,
@@ -42,7 +43,7 @@ _OWNED: tuple[type[Document], ...] = (
     Collaborator,
     AuditEntry,
 )
-_OWN: tuple[type[Document], ...] = (ApiToken, Identity, Notification, Webhook, AccountUse)
+_OWN: tuple[type[Document], ...] = (ApiToken, Identity, Notification, Webhook, RunHook, AccountUse)
 _LEFT_OUT = {
     *("password_hash", "token_hash", "passcode_hash", "secret", "previous_secret", "key", "public_token"),
     # Of a blind link its owner learns whole days alone.

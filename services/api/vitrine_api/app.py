@@ -206,6 +206,7 @@ def _lifespan(services: Services) -> Lifespan:
             yield
         finally:
             services.hub.close()
+            await services.run_hooks.close()
             await services.inference.close()
             await platform.stop()
             await broker.stop()

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from vitrine_api.policy import Member, Visitor
+from vitrine_api.run_bodies import HookWish
 from vitrine_api.run_inputs import SentExample, SentFile
 from vitrine_api.runs import RunRecord, Runs
 from vitrine_common.clock import utcnow
@@ -52,6 +53,8 @@ class Idempotency:
         version: Version,
         values: Mapping[str, Any],
         begin: Begin,
+        *,
+        hook: HookWish | None = None,
     ) -> RunRecord:
         """Return the run of a key, begun now unless it was before. Without a key, begin one.
 
@@ -61,7 +64,7 @@ class Idempotency:
         if key is None:
             return await begin(None)
         key_id = _key_id(principal, key)
-        fingerprint = await asyncio.to_thread(_fingerprint, version, values)
+        fingerprint = await asyncio.to_thread(_fingerprint, version, values, hook)
         ends = asyncio.get_running_loop().time() + WAIT_SECONDS
         while True:
             run_id = new_id("run")
@@ -114,11 +117,12 @@ def _key_id(principal: Member | Visitor, key: str) -> str:
     return hashlib.sha256(f"{whose}\n{key}".encode()).hexdigest()
 
 
-def _fingerprint(version: Version, values: Mapping[str, Any]) -> str:
+def _fingerprint(version: Version, values: Mapping[str, Any], hook: HookWish | None) -> str:
     """Return a digest of what is asked: forms of equal values have equal ones, whatever their boundaries."""
     plain = {name: _plain(value) for name, value in values.items()}
+    told = {"webhook": [hook.url, *hook.events]} if hook is not None else {}
     try:
-        return sha256_bytes(canonical_json({"version": version.id, "values": plain}))
+        return sha256_bytes(canonical_json({"version": version.id, "values": plain, **told}))
     except ValueError as error:
         raise Invalid(f"the values are no JSON: {error}") from None
 

@@ -21,6 +21,7 @@ from vitrine_common.documents import (
     Model,
     Notification,
     Run,
+    RunHook,
     RunRequest,
     Scope,
     ShareLink,
@@ -100,6 +101,7 @@ _Owned = (
     | Upload
     | Notification
     | Webhook
+    | RunHook
     | WebhookDelivery
     | None
 )
@@ -209,7 +211,7 @@ def _of_owner(member: Member, resource: _Owned) -> Relation:
             return Relation.OPERATOR if member.user.operator else Relation.MEMBER
         case Invite():
             return _of_inviter(member, resource)
-        case ApiToken() | Upload() | Notification() | Webhook() | WebhookDelivery():
+        case ApiToken() | Upload() | Notification() | Webhook() | RunHook() | WebhookDelivery():
             return Relation.OWNER if resource.user_id == member.id else Relation.STRANGER
     if resource.owner_id != member.id:
         return _of_helper(member, resource)

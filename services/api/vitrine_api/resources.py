@@ -158,6 +158,9 @@ class RunOut(BaseModel):
     url: str
     events_url: str
     visitor: str | None = Field(default=None, description="Send it as X-Vitrine-Visitor from now on.")
+    webhook_secret: str | None = Field(
+        default=None, description="What messages to the request's webhook are signed with; shown this once."
+    )
 
 
 class UseOut(BaseModel):

@@ -79,9 +79,17 @@ class Runs:
         self._settings = settings
 
     async def start(
-        self, member: Member, version: Version, raw: Mapping[str, Any], run_id: str | None = None
+        self,
+        member: Member,
+        version: Version,
+        raw: Mapping[str, Any],
+        run_id: str | None = None,
+        *,
+        hooked: bool = False,
     ) -> RunRecord:
         """Accept a run of a version by an account; it is stored, with its command, when this returns.
+
+        `hooked` says that an address is told of it (`RunHook`, under the same id).
 
         Raises Conflict when the version is not ready or no runner has what it needs, Invalid naming each
         input that is wrong.
@@ -89,7 +97,7 @@ class Runs:
         require(member, Action.RUN, version)
         request = await self._request(version, raw, member.id, run_id)
         await self._quotas.take_runs(version.owner_id)
-        await self._accept(request.model_copy(update={"user_id": member.id}))
+        await self._accept(request.model_copy(update={"user_id": member.id, "hooked": hooked}))
         await audit.record(self._accounts, member, "run.requested", request)
         return RunRecord(request, None)
 

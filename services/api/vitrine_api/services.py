@@ -55,6 +55,7 @@ from vitrine_api.repository.erasure import Deletions, Doomed, Erasure
 from vitrine_api.repository.usage import Usage
 from vitrine_api.resets import Credentials
 from vitrine_api.roles import Roles
+from vitrine_api.run_hooks import RunHooks
 from vitrine_api.run_inputs import RunInputs
 from vitrine_api.runners import Runners
 from vitrine_api.runs import Runs
@@ -118,6 +119,7 @@ class Services:
     facts: Facts
     watching: Watching
     hooks: Hooks
+    run_hooks: RunHooks
     delivering: Delivering
     receipts: Receipts
     receipts_due: CatchUp
@@ -190,7 +192,8 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
     )
     notices = Notices(told, mailing, hook_documents, delivering, settings.base_url)
     delivering.on_switched_off = notices.webhook_switched_off
-    facts = Facts(notices, told)
+    run_hooks = RunHooks(hook_documents, delivering, hub, settings.base_url, allow_private=private)
+    facts = Facts(notices, told, run_hooks)
     quotas = Quotas(Usage(platform.database), repository.accounts.users, notices, settings)
     grants = Grants(repository.bundles, Doomed(platform.database), blobs, quotas)
     uploads = Uploads(repository.bundles, blobs, settings, grants, quotas)
@@ -286,6 +289,7 @@ def wire(platform: Platform, settings: ApiSettings) -> Services:
         facts=facts,
         watching=Watching(notices, facts, told, use),
         hooks=Hooks(hook_documents, delivering, allow_private=private),
+        run_hooks=run_hooks,
         delivering=delivering,
         receipts=receipts,
         receipts_due=CatchUp(signed, receipts, settings.receipt_catch_up_seconds),

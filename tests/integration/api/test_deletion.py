@@ -137,7 +137,9 @@ async def used_in_every_way(api: Instance, account: Account, marker: str) -> dic
     link = await account.share(version["reference"], label=marker)
     path = f"/api/v1/versions/{version['reference'].replace('@', '/')}/runs"
     started = await account.client.post(
-        path, files={"input.image": ("a.png", b"\x89PNG\r\n\x1a\n" + marker.encode(), "image/png")}
+        path,
+        files={"input.image": ("a.png", b"\x89PNG\r\n\x1a\n" + marker.encode(), "image/png")},
+        data={"webhook": f"http://1.1.1.1/{marker}"},
     )
     assert started.status_code == 202, started.text
     by_link = await api.client().post(
@@ -146,7 +148,8 @@ async def used_in_every_way(api: Instance, account: Account, marker: str) -> dic
     for answer in (started, by_link):
         digest = await api.platform.blobs.put_bytes(f"out {answer.json()['id']} {marker}".encode())
         output = Output(name="text", type="file", digest=digest, size=1, filename=marker)
-        await api.finish(answer.json()["id"], [output], log_tail=marker)
+        run = await api.finish(answer.json()["id"], [output], log_tail=marker)
+        await api.services.run_hooks.finished(run, f"{marker} {version['reference']}")
         record = ScoringRecord(
             id=answer.json()["id"],
             version_id=version["id"],

@@ -232,17 +232,18 @@ async def test_an_answer_without_end_and_a_silent_address(
     api: Instance, repository: WebhookRepository
 ) -> None:
     account = await api.account()
-    async with hook_desk() as endless, hook_desk() as silent, sender(repository, seconds=1.0) as sending:
+    async with hook_desk() as endless, sender(repository, seconds=15.0) as sending:
         endless.endless = True
         endless.answers = ["200 OK"]
-        silent.held = asyncio.Event()
         to_endless = await sending.queue(
             await hook_of(repository, account, endless), "webhook.test", "{}", new_id("delivery")
         )
+        await in_state(repository, to_endless.id, DeliveryState.DELIVERED)
+    async with hook_desk() as silent, sender(repository, seconds=1.0) as sending:
+        silent.held = asyncio.Event()
         to_silent = await sending.queue(
             await hook_of(repository, account, silent), "webhook.test", "{}", new_id("delivery")
         )
-        await in_state(repository, to_endless.id, DeliveryState.DELIVERED)
         waiting = await until(lambda: _tried(repository, to_silent.id, 1))
         assert waiting.problem == "no answer within 1 s"
 

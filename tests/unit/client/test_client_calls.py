@@ -124,6 +124,31 @@ def test_a_run_with_files_is_a_form(tmp_path: Path) -> None:
     assert b'{"size": "3"}' in body
 
 
+@pytest.mark.parametrize("with_file", [True, False])
+def test_the_webhook_of_a_run_is_sent_beside_its_inputs(tmp_path: Path, *, with_file: bool) -> None:
+    platform = FakePlatform()
+    picture = tmp_path / "two.png"
+    picture.write_bytes(b"PNG")
+    path = "POST /api/v1/versions/ada/filter/latest/runs"
+    platform.routes[path] = lambda _: httpx.Response(202, json=run(webhook_secret="whsec_x"))
+    inputs = {"image": picture} if with_file else {"size": "3"}
+    with platform.client() as client:
+        made = client.submit(
+            "ada/filter", inputs, webhook="https://a.test/b", webhook_events=["started", "finished"]
+        )
+    assert made.webhook_secret == "whsec_x"
+    body = platform.requests[0].read()
+    if with_file:
+        assert b'name="webhook"\r\n\r\nhttps://a.test/b\r\n' in body
+        assert body.count(b'name="webhook_events"') == 2
+    else:
+        assert json.loads(body) == {
+            "inputs": {"size": "3"},
+            "webhook": "https://a.test/b",
+            "webhook_events": ["started", "finished"],
+        }
+
+
 def test_a_link_is_used_without_the_account_and_as_one_visitor() -> None:
     platform = FakePlatform()
     base = f"/api/v1/links/{TOKEN}/runs"

@@ -53,6 +53,14 @@ def run(
         typer.Option(metavar="ADDRESS", help="Have a code for a restricted link sent there."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end of the run.")] = True,
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An address that is told when this run has ended (not of a link)."),
+    ] = None,
+    webhook_event: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EVENT", help="What it is told of: started, output or finished (repeatable)."),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Run a version or a share link, and show or save the outputs. A link needs no account."""
@@ -61,7 +69,14 @@ def run(
         if isinstance(what, Reference):
             place = client.runs_of_account
             inputs = fit_inputs(values, client.version(what).inputs if values else ())
-            started = client.submit(what, inputs)
+            started = client.submit(what, inputs, webhook=webhook, webhook_events=webhook_event or ())
+            if started.webhook_secret and not json_output:
+                note(f"Messages to the webhook are signed with {started.webhook_secret}")
+        elif webhook or webhook_event:
+            raise Misuse(
+                "A run by a link has no webhook",
+                advice="Run the model: vitrine run OWNER/MODEL@VERSION",
+            )
         else:
             shared = client.shared(what)
             open_door(shared, passcode, email, ask=not json_output)

@@ -44,7 +44,7 @@ from vitrine_common.documents.venue import (
     VenueReviewer,
     VenueSubmission,
 )
-from vitrine_common.documents.webhook import Webhook, WebhookDelivery
+from vitrine_common.documents.webhook import RunHook, Webhook, WebhookDelivery
 
 COLLECTIONS: tuple[type[Document], ...] = (
     User,
@@ -72,6 +72,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
     Notification,
     NotificationWishes,
     Webhook,
+    RunHook,
     WebhookDelivery,
     IdempotencyKey,
     RunRequest,
@@ -150,6 +151,7 @@ __all__ = [
     "ResourceSample",
     "Role",
     "Run",
+    "RunHook",
     "RunRequest",
     "Scope",
     "ScoringRecord",

@@ -74,6 +74,8 @@ class RunRequest(Document):
     visitor_id: str | None = None
     blind: bool = False
     """By a blind link: its single run is nobody's to see but the visitor's."""
+    hooked: bool = False
+    """Whether an address of its own is told of it (`RunHook`)."""
     inputs: str
     device: Literal["cpu", "gpu"] = "cpu"
     gpus: int = 0

@@ -1,4 +1,4 @@
-"""Addresses that are told of an account's news, and every telling."""
+"""Addresses that are told of an account's news or of a single run, and every telling."""
 
 from __future__ import annotations
 
@@ -33,9 +33,51 @@ class Webhook(Document):
     failing_since: datetime = LONG_AGO
     """The first failure since the last success."""
 
+    @property
+    def secrets(self) -> list[str]:
+        """What messages are signed with."""
+        return [secret for secret in (self.secret, self.previous_secret) if secret]
+
+
+class RunHook(Document):
+    """An address that is told of a single run. Its id is the run's; it stands in no list of webhooks."""
+
+    COLLECTION: ClassVar[str] = "run_hooks"
+    WRITER: ClassVar[str] = "api"
+    INDEXES: ClassVar[tuple[Index, ...]] = (
+        Index(keys=(("user_id", 1), ("created_at", -1))),
+        Index(keys=(("version_id", 1),)),
+        Index(keys=(("ends_at", 1),)),
+    )
+
+    user_id: str
+    """Who began the run."""
+    version_id: str
+    url: str
+    events: list[str]
+    """Of `started`, `output` and `finished`."""
+    secret: str
+    active: bool = True
+    """False when the address said that it wants no more."""
+    ends_at: datetime
+    """When it is forgotten, with what was sent to it."""
+
+    @property
+    def secrets(self) -> list[str]:
+        """What messages are signed with."""
+        return [self.secret]
+
+    @property
+    def lane(self) -> str:
+        """What stands for a webhook in messages: those of all runs of an account share its few places."""
+        return f"runs:{self.user_id}"
+
 
 class WebhookDelivery(WorkDocument):
-    """One message to one webhook. `body` is what is sent, to the byte, however often it is tried."""
+    """One message to one webhook, or about one run.
+
+    `body` is what is sent, to the byte, however often it is tried.
+    """
 
     COLLECTION: ClassVar[str] = "webhook_deliveries"
     WRITER: ClassVar[str] = "api"
@@ -48,6 +90,9 @@ class WebhookDelivery(WorkDocument):
 
     user_id: str
     webhook_id: str
+    """A webhook, or the lane of an account's run hooks."""
+    run_id: str = ""
+    """The run hook that is told; empty for an account's webhook."""
     kind: str
     body: str
     state: DeliveryState = DeliveryState.WAITING

@@ -50,6 +50,7 @@ from vitrine_common.documents import (
     Receipt,
     ResourceSample,
     Run,
+    RunHook,
     RunRequest,
     ScoringRecord,
     Session,
@@ -190,7 +191,11 @@ class Erasing:
             await self._erasure.delete({"link_id": link.id}, LinkPass)
         for submission in await self._erasure.all_of(VenueSubmission, where):
             await self._erasure.delete({"submission_id": submission.id}, VenueReview, VenueProbe)
-        await self._erasure.delete(where, RunRequest, ClaimCheckRequest, Receipt, ShareLink, VenueSubmission)
+        for hook in await self._erasure.all_of(RunHook, where):
+            await self._erasure.delete({"webhook_id": hook.lane, "run_id": hook.id}, WebhookDelivery)
+        await self._erasure.delete(
+            where, RunHook, RunRequest, ClaimCheckRequest, Receipt, ShareLink, VenueSubmission
+        )
         await self._erasure.delete({"_id": deletion.build_id}, BuildCharge)
         # Last of its own: whatever was cut short before finds it again by what it says.
         await self._erasure.delete({"_id": deletion.subject_id}, Version)
@@ -270,6 +275,7 @@ class Erasing:
             Notification,
             NotificationWishes,
             Webhook,
+            RunHook,
             WebhookDelivery,
             AccountUse,
             BuildCharge,

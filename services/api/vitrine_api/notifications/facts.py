@@ -7,6 +7,7 @@ from dataclasses import replace
 from vitrine_api.blind_use import was_blind
 from vitrine_api.notifications.news import News, Notices
 from vitrine_api.notifications.repository import NotificationRepository
+from vitrine_api.run_hooks import RunHooks
 from vitrine_common.documents import ShareLink, Version
 from vitrine_common.messages import (
     ClaimChecked,
@@ -28,8 +29,9 @@ _VERDICTS = {
 class Facts:
     """Tells accounts what the services did."""
 
-    def __init__(self, notices: Notices, repository: NotificationRepository) -> None:
+    def __init__(self, notices: Notices, repository: NotificationRepository, hooks: RunHooks) -> None:
         self._notices = notices
+        self._run_hooks = hooks
         self._repository = repository
 
     async def version_ready(self, fact: VersionReady) -> None:
@@ -63,6 +65,8 @@ class Facts:
             return
         version = await self._repository.version(run.version_id)
         reference = version.reference if version else run.version_id
+        if request.hooked:
+            await self._run_hooks.finished(run, reference)
         reason = run.reason.value if run.reason else None
         data = {"run_id": run.id, "version": reference, "state": run.state.value, "reason": reason}
         path = f"/runs/{run.id}"

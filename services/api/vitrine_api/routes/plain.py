@@ -20,8 +20,8 @@ from vitrine_api.models import LATEST, Reference
 from vitrine_api.policy import Action, Principal, allows, require
 from vitrine_api.resources import RunOut
 from vitrine_api.routes.link_holders import VISITOR_HEADER, Pass, Token, VisitorSecret, base_of
-from vitrine_api.routes.runs import RUN_BODY, waited
-from vitrine_api.run_bodies import run_values
+from vitrine_api.routes.runs import HOOKED_RUN_BODY, RUN_BODY, waited
+from vitrine_api.run_bodies import run_body, run_values
 from vitrine_api.runs import RunRecord
 from vitrine_api.services import Services
 from vitrine_api.streams import EVENT_STREAM, event_stream, json_events, without_news
@@ -29,6 +29,7 @@ from vitrine_common.documents import Version
 
 router = APIRouter(tags=["runs"])
 
+WEBHOOK_HEADER = "X-Vitrine-Webhook-Secret"
 Describe = Callable[[RunRecord], RunOut]
 
 Key = Annotated[
@@ -48,7 +49,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/v1/models/{owner}/{name}/runs", status_code=202, openapi_extra=RUN_BODY, responses=_ANSWERS)
+@router.post(
+    "/v1/models/{owner}/{name}/runs", status_code=202, openapi_extra=HOOKED_RUN_BODY, responses=_ANSWERS
+)
 async def start(  # noqa: PLR0917 - FastAPI passes a route's arguments by name
     owner: Annotated[str, Path(max_length=64)],
     name: Annotated[str, Path(max_length=150, description="`MODEL` or `MODEL@VERSION`.")],
@@ -63,16 +66,24 @@ async def start(  # noqa: PLR0917 - FastAPI passes a route's arguments by name
     version = await app.models.version(who, Reference(owner, model, version_name or LATEST))
     require(who, Action.RUN, version)
     app.run_starts.take(f"account:{who.id}")
-    async with run_values(request, version) as values:
-        begin = partial(app.runs.start, who, version, values)
-        record = await app.idempotency.begin(who, key, version, values, begin)
+    async with run_body(request, version) as body:
+        plain = partial(app.runs.start, who, version, body.values, hooked=body.hook is not None)
+        begin = app.run_hooks.with_hook(who, version, body.hook, plain)
+        record = await app.idempotency.begin(who, key, version, body.values, begin, hook=body.hook)
+        secret = await app.run_hooks.secret(who, record, body.hook)
     describe = partial(run_out, who, version=version)
     if _wants_events(request):
         encode = json_events(describe)
         may_open = allows(who, Action.OPEN, record.request)
         follower = app.runs.follow(who, record.request.id)
-        return await event_stream(follower, encode if may_open else without_news(encode))
-    return await _told(app, who, record, prefer, describe=describe)
+        response: Response = await event_stream(follower, encode if may_open else without_news(encode))
+    else:
+        response = await _told(
+            app, who, record, prefer, describe=lambda found: _with_secret(describe(found), secret)
+        )
+    if secret is not None:
+        response.headers[WEBHOOK_HEADER] = secret
+    return response
 
 
 @router.post("/s/{token}/v1/runs", status_code=202, openapi_extra=RUN_BODY, responses=_ANSWERS)
@@ -104,6 +115,10 @@ async def start_by_link(  # noqa: PLR0917
         )
     response.headers[VISITOR_HEADER] = secret
     return response
+
+
+def _with_secret(described: RunOut, secret: str | None) -> RunOut:
+    return described.model_copy(update={"webhook_secret": secret})
 
 
 def _with_visitor(described: RunOut, secret: str) -> RunOut:

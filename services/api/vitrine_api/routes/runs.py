@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from vitrine_api.dependencies import App, Pages, Prefer, Ref, Who, wait_seconds
@@ -18,8 +20,9 @@ from vitrine_api.resources import (
     Listed,
     RunOut,
 )
+from vitrine_api.routes.webhooks import DeliveryOut, delivery_out
 from vitrine_api.run_archive import archive, entries_of
-from vitrine_api.run_bodies import run_values
+from vitrine_api.run_bodies import HOOK_EVENTS, run_body
 from vitrine_api.run_inputs import file_values
 from vitrine_api.runs import RunRecord
 from vitrine_api.services import Services
@@ -30,22 +33,50 @@ from vitrine_common.states import RunState
 
 router = APIRouter(prefix="/api/v1", tags=["runs"])
 
-RUN_BODY = {
-    "requestBody": {
-        "description": "Values by input name. In a form: `input.NAME` for values and files.",
-        "content": {
-            "application/json": {"schema": {"type": "object", "properties": {"inputs": {"type": "object"}}}},
-            "multipart/form-data": {"schema": {"type": "object"}},
-        },
+
+def _body(**more: Any) -> dict[str, Any]:
+    properties = {"inputs": {"type": "object"}, **more}
+    return {
+        "requestBody": {
+            "description": "Values by input name. In a form: `input.NAME` for values and files.",
+            "content": {
+                "application/json": {"schema": {"type": "object", "properties": properties}},
+                "multipart/form-data": {"schema": {"type": "object"}},
+            },
+        }
     }
-}
+
+
+RUN_BODY = _body()
+HOOKED_RUN_BODY = _body(
+    webhook={
+        "type": "string",
+        "format": "uri",
+        "description": "Is told of the run by signed messages; the secret stands in the answer.",
+    },
+    webhook_events={
+        "type": "array",
+        "items": {"type": "string", "enum": list(HOOK_EVENTS)},
+        "default": ["finished"],
+    },
+)
 Index = Annotated[int, Query(ge=0, le=10_000, description="Which of several files of that name.")]
+
+
+class RunHookOut(BaseModel):
+    """The address that is told of a run; it is forgotten, with the messages, at `ends_at`."""
+
+    url: str
+    events: list[str]
+    active: bool
+    ends_at: datetime
+    deliveries: list[DeliveryOut]
 
 
 @router.post(
     "/versions/{owner}/{name}/{version}/runs",
     status_code=202,
-    openapi_extra=RUN_BODY,
+    openapi_extra=HOOKED_RUN_BODY,
     responses={200: {"model": RunOut, "description": "Finished within `Prefer: wait=N`."}},
 )
 async def start(  # noqa: PLR0917 - FastAPI passes a route's arguments by name
@@ -55,10 +86,12 @@ async def start(  # noqa: PLR0917 - FastAPI passes a route's arguments by name
     version = await app.models.version(who, reference)
     require(who, Action.RUN, version)
     app.run_starts.take(f"account:{who.id}")
-    async with run_values(request, version) as values:
-        record = await app.runs.start(who, version, values)
+    async with run_body(request, version) as body:
+        plain = partial(app.runs.start, who, version, body.values, hooked=body.hook is not None)
+        record = await app.run_hooks.with_hook(who, version, body.hook, plain)(None)
+        secret = await app.run_hooks.secret(who, record, body.hook)
     record = await waited(app, who, record, prefer, response)
-    return run_out(who, record, version=version)
+    return run_out(who, record, version=version).model_copy(update={"webhook_secret": secret})
 
 
 async def waited(
@@ -113,6 +146,19 @@ async def events(run_id: str, who: Who, app: App) -> StreamingResponse:
 async def output(run_id: str, name: str, who: Who, app: App, index: Index = 0) -> Response:
     """Return the bytes of an output that is a file."""
     return await output_response(app, who, run_id, name, index)
+
+
+@router.get("/runs/{run_id}/webhook")
+async def webhook(run_id: str, who: Who, app: App) -> RunHookOut:
+    """Show the address that is told of a run that one began, and what was sent to it."""
+    hook, deliveries = await app.run_hooks.of(who, run_id)
+    return RunHookOut(
+        url=hook.url,
+        events=hook.events,
+        active=hook.active,
+        ends_at=hook.ends_at,
+        deliveries=[delivery_out(delivery) for delivery in deliveries],
+    )
 
 
 @router.get("/runs/{run_id}/inputs/{name}")

@@ -67,7 +67,8 @@ def _out(hook: Webhook, secret: str | None = None) -> WebhookOut:
     )
 
 
-def _delivery(delivery: WebhookDelivery) -> DeliveryOut:
+def delivery_out(delivery: WebhookDelivery) -> DeliveryOut:
+    """Describe a message."""
     return DeliveryOut.model_validate(delivery, from_attributes=True)
 
 
@@ -110,16 +111,16 @@ async def switch_on(webhook_id: str, who: Who, app: App) -> WebhookOut:
 @router.post("/webhooks/{webhook_id}/test", status_code=202)
 async def test(webhook_id: str, who: Who, app: App) -> DeliveryOut:
     """Send a message that says nothing but that it arrived."""
-    return _delivery(await app.hooks.test(who, webhook_id))
+    return delivery_out(await app.hooks.test(who, webhook_id))
 
 
 @router.get("/webhooks/{webhook_id}/deliveries")
 async def deliveries(webhook_id: str, who: Who, app: App) -> Listed[DeliveryOut]:
     """List the last messages to a webhook."""
-    return Listed(items=[_delivery(item) for item in await app.hooks.deliveries(who, webhook_id)])
+    return Listed(items=[delivery_out(item) for item in await app.hooks.deliveries(who, webhook_id)])
 
 
 @router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", status_code=202)
 async def replay(webhook_id: str, delivery_id: str, who: Who, app: App) -> DeliveryOut:
     """Send a message again."""
-    return _delivery(await app.hooks.replay(who, webhook_id, delivery_id))
+    return delivery_out(await app.hooks.replay(who, webhook_id, delivery_id))

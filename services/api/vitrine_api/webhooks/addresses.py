@@ -26,36 +26,38 @@ class Destination:
     server_name: str
 
 
-def parse(url: str) -> SplitResult:
-    """Return the parts of a webhook's address. Raises Invalid."""
+def parse(url: str, field: str = "url") -> SplitResult:
+    """Return the parts of a webhook's address. Raises Invalid, which names the field."""
     if len(url) > MAX_LENGTH or not url.isascii() or any(ord(character) <= 32 for character in url):
-        raise Invalid(f"url: write an address of at most {MAX_LENGTH} characters, without blanks")
+        raise Invalid(f"{field}: write an address of at most {MAX_LENGTH} characters, without blanks")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise Invalid("url: this is no address; write `https://example.org/hook`") from None
+        raise Invalid(f"{field}: this is no address; write `https://example.org/hook`") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise Invalid("url: write `https://example.org/hook`")
+        raise Invalid(f"{field}: write `https://example.org/hook`")
     if parts.username is not None or parts.password is not None:
-        raise Invalid("url: leave user and password out; the signature shows who sends")
+        raise Invalid(f"{field}: leave user and password out; the signature shows who sends")
     return parts
 
 
-async def resolve(url: str, *, allow_private: bool) -> Destination:
+async def resolve(url: str, *, allow_private: bool, field: str = "url") -> Destination:
     """Return where a message to `url` goes.
 
     Raises Invalid for what is no webhook's address or not public, Unavailable when the name does not
     resolve.
     """
-    parts = parse(url)
+    parts = parse(url, field)
     name = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     addresses = await _addresses(name, port)
     if not allow_private:
         refused = next((address for address in addresses if not is_public(address)), None)
         if refused is not None:
-            raise Invalid(f"url: {name} is inside a private network ({refused}), where no message is sent")
+            raise Invalid(
+                f"{field}: {name} is inside a private network ({refused}), where no message is sent"
+            )
     address = addresses[0]
     place = f"[{address}]" if ":" in address else address
     target = parts._replace(netloc=f"{place}:{port}", fragment="").geturl()

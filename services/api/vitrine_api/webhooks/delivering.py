@@ -21,7 +21,7 @@ from vitrine_api.webhooks import addresses
 from vitrine_api.webhooks.repository import WebhookRepository
 from vitrine_api.webhooks.signing import headers
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import Webhook, WebhookDelivery
+from vitrine_common.documents import RunHook, Webhook, WebhookDelivery
 from vitrine_common.errors import Conflict, NotFound, StaleState, VitrineError
 from vitrine_common.leases import WorkQueue
 from vitrine_common.states import DELIVERY, DeliveryState
@@ -82,6 +82,14 @@ class Delivering:
         await self._repository.queue(delivery)
         self._news.set()
         return delivery
+
+    async def queue_of_run(self, hook: RunHook, kind: str, body: str, delivery_id: str) -> None:
+        """Write a message about a run down, to be sent soon; the same id twice is one message."""
+        delivery = WebhookDelivery(
+            id=delivery_id, user_id=hook.user_id, webhook_id=hook.lane, run_id=hook.id, kind=kind, body=body
+        )
+        await self._repository.queue(delivery)
+        self._news.set()
 
     async def replay(self, hook: Webhook, delivery: WebhookDelivery) -> WebhookDelivery:
         """Queue an ended message once more. Raises NotFound, Conflict."""
@@ -155,7 +163,7 @@ class Delivering:
         return min(max(0.5, (due_at - utcnow()).total_seconds()), _LOOK_SECONDS)
 
     async def _carry(self, delivery: WebhookDelivery) -> None:
-        hook = await self._repository.hooks.find_one({"_id": delivery.webhook_id})
+        hook = await self._repository.meant(delivery)
         if hook is None:
             return await self._end(delivery, DeliveryState.FAILED, {"problem": "the webhook was removed"})
         started = time.perf_counter()
@@ -163,11 +171,12 @@ class Delivering:
             status = await self._send(hook, delivery)
         except _Outcome as outcome:
             return await self._failed(hook, delivery, outcome, _since(started))
-        await self._repository.answered(hook)
+        if isinstance(hook, Webhook):
+            await self._repository.answered(hook)
         done = {"status_code": status, "duration_ms": _since(started), "problem": ""}
         return await self._end(delivery, DeliveryState.DELIVERED, {**done, "tries": delivery.tries + 1})
 
-    async def _send(self, hook: Webhook, delivery: WebhookDelivery) -> int:
+    async def _send(self, hook: Webhook | RunHook, delivery: WebhookDelivery) -> int:
         """Send once and return the status. Raises _Outcome unless the message was taken."""
         if not hook.active:
             raise _Outcome("the webhook is switched off", final=True)
@@ -188,9 +197,10 @@ class Delivering:
         where = " (redirections are not followed)" if 300 <= status < 400 else ""
         raise _Outcome(f"the address answers {status}{where}", status)
 
-    async def _post(self, place: addresses.Destination, hook: Webhook, delivery: WebhookDelivery) -> int:
-        known = [secret for secret in (hook.secret, hook.previous_secret) if secret]
-        signed = headers(known, delivery.id, delivery.body, utcnow())
+    async def _post(
+        self, place: addresses.Destination, hook: Webhook | RunHook, delivery: WebhookDelivery
+    ) -> int:
+        signed = headers(hook.secrets, delivery.id, delivery.body, utcnow())
         # A client for each message: no cookies, no proxies of the environment, no connection kept.
         async with httpx.AsyncClient(trust_env=False, timeout=self._timeout) as client:
             request = client.build_request(
@@ -205,16 +215,21 @@ class Delivering:
             await answer.aclose()
         return answer.status_code
 
-    async def _failed(self, hook: Webhook, delivery: WebhookDelivery, outcome: _Outcome, ms: float) -> None:
+    async def _failed(
+        self, hook: Webhook | RunHook, delivery: WebhookDelivery, outcome: _Outcome, ms: float
+    ) -> None:
         tries = delivery.tries + 1
         noted = {"status_code": outcome.status, "duration_ms": ms, "problem": outcome.problem, "tries": tries}
-        if hook.active:
+        if isinstance(hook, Webhook) and hook.active:
             await self._repository.failing(hook)
         if not outcome.final and tries <= len(PAUSES):
             later = utcnow() + timedelta(seconds=PAUSES[tries - 1])
             return await self._end(delivery, DeliveryState.WAITING, {**noted, "due_at": later})
         await self._end(delivery, DeliveryState.FAILED, noted)
-        if hook.active and await self._gave_up(hook, outcome):
+        if isinstance(hook, RunHook):
+            if outcome.status == 410:
+                await self._repository.quiet_run_hook(hook)
+        elif hook.active and await self._gave_up(hook, outcome):
             log.info("webhook switched off", extra={"webhook": hook.id})
         return None
 

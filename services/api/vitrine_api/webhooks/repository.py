@@ -1,4 +1,4 @@
-"""Database calls of webhooks."""
+"""Database calls of webhooks and run hooks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import Webhook, WebhookDelivery
+from vitrine_common.documents import RunHook, RunRequest, Webhook, WebhookDelivery
 from vitrine_common.documents.base import LONG_AGO
 from vitrine_common.errors import Conflict
 from vitrine_common.states import DeliveryState
 from vitrine_common.store import Database
+
+_SWEPT = 200
 
 
 class WebhookRepository:
@@ -19,7 +21,9 @@ class WebhookRepository:
 
     def __init__(self, database: Database) -> None:
         self.hooks = database.collection(Webhook)
+        self.run_hooks = database.collection(RunHook)
         self.deliveries = database.collection(WebhookDelivery)
+        self._requests = database.collection(RunRequest)
 
     async def of_user(self, user_id: str) -> list[Webhook]:
         """Return an account's webhooks, newest first."""
@@ -29,6 +33,33 @@ class WebhookRepository:
         """Return the account's webhooks that are told of `kind`."""
         hooks = await self.of_user(user_id)
         return [hook for hook in hooks if hook.active and (not hook.kinds or kind in hook.kinds)]
+
+    async def meant(self, delivery: WebhookDelivery) -> Webhook | RunHook | None:
+        """Return what a message is for, or None when it was removed."""
+        if delivery.run_id:
+            return await self.run_hooks.find_one({"_id": delivery.run_id})
+        return await self.hooks.find_one({"_id": delivery.webhook_id})
+
+    async def is_run(self, run_id: str) -> bool:
+        """Say whether a run was asked for under this id."""
+        return await self._requests.find_one({"_id": run_id}) is not None
+
+    async def of_run(self, hook: RunHook, limit: int) -> list[WebhookDelivery]:
+        """Return the newest messages about a run."""
+        return await self.deliveries.find({"webhook_id": hook.lane, "run_id": hook.id}, limit=limit)
+
+    async def end_run_hook(self, hook: RunHook, ends_at: datetime) -> None:
+        """Have a run's hook forgotten then."""
+        await self.run_hooks.update({"_id": hook.id}, {"ends_at": ends_at})
+
+    async def quiet_run_hook(self, hook: RunHook) -> None:
+        """Send no more about a run."""
+        await self.run_hooks.update({"_id": hook.id}, {"active": False})
+
+    async def remove_run_hook(self, hook: RunHook) -> None:
+        """Delete a run's hook and what was sent to it."""
+        await self.deliveries.delete({"webhook_id": hook.lane, "run_id": hook.id})
+        await self.run_hooks.delete({"_id": hook.id})
 
     async def queue(self, delivery: WebhookDelivery) -> bool:
         """Write a delivery down; False when it is there already."""
@@ -74,5 +105,8 @@ class WebhookRepository:
         await self.deliveries.delete({"webhook_id": hook.id})
 
     async def sweep(self, before: datetime) -> None:
-        """Delete deliveries that were made before then."""
+        """Delete deliveries that were made before then, and run hooks that are over."""
         await self.deliveries.delete({"created_at": {"$lt": before}})
+        while over := await self.run_hooks.find({"ends_at": {"$lt": utcnow()}}, limit=_SWEPT):
+            for hook in over:
+                await self.remove_run_hook(hook)
