@@ -33,8 +33,10 @@ class InferenceSite:
     models: Path
     runners: list[AsyncExitStack] = field(default_factory=list)
 
-    async def start_runner(self, engine: Engine | None = None, **settings: Any) -> Platform:
-        """Start a runner in this process."""
+    async def start_runner(
+        self, engine: Engine | None = None, shared_dir: Path | None = None, **settings: Any
+    ) -> Platform:
+        """Start a runner in this process; by default with the api's shared directory."""
         known = self.api.platform.settings
         platform = make_platform(
             "runner",
@@ -43,9 +45,10 @@ class InferenceSite:
                 mongo=known.mongo,
                 s3=known.s3,
                 environments_dir=self.environments,
-                shared_dir=known.shared_dir,
+                shared_dir=shared_dir or known.shared_dir,
             ),
         )
+        platform.holder += f"-{len(self.runners)}"  # they share a process here
         platform.bus.broker.include_routers(*make_routers(gpu=False))
         state_dir = self.root / f"runner-{len(list(self.root.iterdir()))}"
         runner = RunnerSettings(

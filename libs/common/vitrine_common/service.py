@@ -17,6 +17,7 @@ from contextlib import (
 from dataclasses import dataclass, field
 from typing import Any
 
+import uvloop
 from faststream import FastStream
 from faststream.nats import NatsRouter
 
@@ -180,7 +181,7 @@ def run_service(
     )
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(app.run())
+            uvloop.run(app.run())
     except* Unavailable as group:
         # What is missing on this machine is the operator's to read: the sentence, not where it was raised.
         for error in _leaves(group):

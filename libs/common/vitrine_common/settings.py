@@ -56,7 +56,8 @@ class PlatformSettings(BaseSettings):
     shared_dir: Path | None = Field(
         default=None,
         description="Folder that api and runners on one machine share, best in memory (`/dev/shm`): tensors "
-        "over 768 KiB pass through it instead of through S3.",
+        "over 768 KiB pass through it instead of through S3, and the calls of an instance's only runner "
+        "through a socket in it instead of through the bus.",
     )
     ready_fd: int | None = Field(default=None, description="Descriptor that gets one line once ready.")
 

@@ -118,8 +118,11 @@ async def use(
 @asynccontextmanager
 async def _calling(platform: Platform, settings: RunnerSettings, pool: WorkerPool) -> AsyncIterator[None]:
     """Answer synchronous calls while the block lasts."""
-    carriage = Carriage(platform.settings.shared_dir, platform.blobs)
-    calling = Calling(pool, carriage, holder=platform.holder, cores=cpu_count(), queue=settings.call_queue)
+    shared = platform.settings.shared_dir
+    carriage = Carriage(shared, platform.blobs)
+    calling = Calling(
+        pool, carriage, shared, holder=platform.holder, cores=cpu_count(), queue=settings.call_queue
+    )
     await calling.open(platform.bus.client, gpu=settings.takes_gpu_runs)
     platform.background(calling.tend_forever(), "workers for calls")
     try:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
@@ -14,8 +17,9 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from vitrine_common.errors import VitrineError
+from vitrine_common.errors import Unavailable, VitrineError
 from vitrine_common.freight import INLINE_BYTES, Carriage, Freight
+from vitrine_common.hatch import Hatch, Line
 from vitrine_common.messages import ModelAnswer, ModelCall, Signature
 from vitrine_common.messages.call import Part, pack, split, warm_subject
 from vitrine_common.states import Reason
@@ -34,13 +38,14 @@ BUSY_SECONDS = 2.0
 """What callers are told to wait who were not served."""
 
 
-@dataclass(eq=False)
+Reply = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(eq=False, slots=True)
 class _Open:
     """A call that is worked on."""
 
-    message: Msg
-    call: ModelCall
-    since: float
+    reply: Reply
     signed: float
 
 
@@ -50,14 +55,25 @@ class Calling:
     Args:
         pool: lends workers.
         carriage: for tensors that are too large for a message.
+        hatch_directory: where those who ask find the shorter way, if there is one.
         holder: this process's name.
         cores: of this host.
         queue: calls of one version that wait here at most.
     """
 
-    def __init__(self, pool: WorkerPool, carriage: Carriage, *, holder: str, cores: int, queue: int) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        carriage: Carriage,
+        hatch_directory: Path | None,
+        *,
+        holder: str,
+        cores: int,
+        queue: int,
+    ) -> None:
         self._pool = pool
         self._carriage = carriage
+        self._hatch = Hatch(hatch_directory, self._asked)
         self._holder = holder
         self._cores = cores
         self._queue = queue
@@ -73,6 +89,7 @@ class Calling:
     async def open(self, client: Client, *, gpu: bool) -> None:
         """Begin to listen for calls of versions without a worker."""
         self._client = client
+        await self._hatch.open()
         for device in ("cpu", "gpu") if gpu else ("cpu",):
             self._cold.append(await client.subscribe(f"infer.start.{device}", queue=QUEUE, cb=self._heard))
 
@@ -90,24 +107,34 @@ class Calling:
         self._stopping = True
         for subscription in (*self._cold, *self._warm.values()):
             await subscription.unsubscribe()
+        await self._hatch.leave()
         if self._open:
             await asyncio.wait(self._open, timeout=grace_seconds)
         for task in list(self._open):
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        self._hatch.close()
         for seats in self._seats.values():
             await seats.aclose()
 
     async def _heard(self, message: Msg) -> None:
+        """Take a call from the bus."""
+        assert self._client is not None
+        self._take(message.data, partial(self._client.publish, message.reply))
+
+    def _asked(self, line: Line, number: int, message: bytes) -> None:
+        """Take a call that came by the shorter way."""
+        self._take(message, partial(_answer_by, line, number))
+
+    def _take(self, message: bytes, reply: Reply) -> None:
         try:
-            head, data = split(message.data)
+            head, data = split(message)
             call = ModelCall.model_validate_json(head)
         except (ValueError, ValidationError) as error:
-            log.warning("a call cannot be read", extra={"subject": message.subject, "error": str(error)})
+            log.warning("a call cannot be read", extra={"error": str(error)})
             return
-        now = self._loop.time()
-        task = self._loop.create_task(self._answer(message, call, data))
-        self._open[task] = _Open(message, call, now, now)
+        task = self._loop.create_task(self._answer(reply, call, data))
+        self._open[task] = _Open(reply, self._loop.time())
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -115,7 +142,7 @@ class Calling:
         if not task.cancelled() and task.exception() is not None:
             log.error("a call was not answered", exc_info=task.exception())
 
-    async def _answer(self, message: Msg, call: ModelCall, data: memoryview) -> None:
+    async def _answer(self, reply: Reply, call: ModelCall, data: memoryview) -> None:
         began = self._loop.time()
         seats = self._of(Need(call.version_digest, call.environment_digest, call.owner_id))
         body: bytes | memoryview = b""
@@ -135,11 +162,11 @@ class Calling:
                 answer = self._failed(fault)
             except asyncio.CancelledError:
                 stopped = RunFault(Reason.PLATFORM_ERROR, "the runner was stopped during this call")
-                await self._reply(message, self._failed(stopped))
+                await reply(pack(self._failed(stopped)))
                 raise
             except (VitrineError, SandboxGoneError) as error:
                 answer = self._failed(as_fault(error))
-        await self._reply(message, answer, body)
+        await reply(pack(answer, body))
 
     async def _computed(
         self, call: ModelCall, tensors: Mapping[str, Tensor], seat: Seat, began: float
@@ -147,6 +174,8 @@ class Calling:
         waited = (self._loop.time() - began) * 1000
         cold, sandbox = seat.is_new, seat.worker.sandbox
         facts: dict[str, Any] = {"cold": cold, "waited_ms": waited, "runner": self._holder}
+        if self._hatch.name is not None and self._carriage.shares_with(call.shared):
+            facts["hatch"] = self._hatch.name
         if call.describe:
             loaded = sandbox.loaded
             inputs, results = (loaded.inputs, loaded.outputs) if loaded else ((), ())
@@ -232,11 +261,8 @@ class Calling:
         for working in list(self._open.values()):
             if now - working.signed >= SIGN_SECONDS:
                 working.signed = now
-                await self._reply(working.message, ModelAnswer(state="working", runner=self._holder))
-
-    async def _reply(self, message: Msg, answer: ModelAnswer, body: bytes | memoryview = b"") -> None:
-        assert self._client is not None
-        await self._client.publish(message.reply, pack(answer, body))
+                with suppress(NatsError):  # of the bus; those who came by the shorter way still hear it
+                    await working.reply(pack(ModelAnswer(state="working", runner=self._holder)))
 
     def _busy(self, text: str) -> ModelAnswer:
         return ModelAnswer(state="busy", message=text, retry_after=BUSY_SECONDS, runner=self._holder)
@@ -245,6 +271,12 @@ class Calling:
         return ModelAnswer(
             state="failed", reason=fault.reason, message=fault.message[:2000], runner=self._holder
         )
+
+
+async def _answer_by(line: Line, number: int, answer: bytes) -> None:
+    """Answer by the shorter way; whoever has gone needs no answer."""
+    with suppress(Unavailable):
+        line.send(number, answer)
 
 
 def _signatures(items: tuple[TensorSignature, ...]) -> tuple[Signature, ...]:

@@ -161,7 +161,7 @@ async def test_what_a_killed_process_left_is_stored_once(
     journal = Journal(tmp_path, 1.0)
     assert journal.open() == []
     for request in (known, lost):  # one was stored before the kill, one was not
-        journal.append(request)
+        journal.append(request.model_dump_json(by_alias=True).encode())
     with contextlib.closing(open_by_others(tmp_path)):
         assert Journal(tmp_path, 1.0).open() == []  # locked: its process lives
     left = journal.close()

@@ -32,15 +32,18 @@ def request() -> RunRequest:
     )
 
 
+def line_of(call: RunRequest) -> bytes:
+    return call.model_dump_json(by_alias=True).encode()
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from vitrine_api.inference.journal import Journal
-from vitrine_common.documents import RunRequest
 journal = Journal(Path(sys.argv[1]), 60.0)
 journal.open()
 for line in sys.stdin:
-    journal.append(RunRequest.model_validate_json(line))
+    journal.append(line.strip().encode())
 print("written", flush=True)
 signal.pause()
 """
@@ -80,9 +83,9 @@ def test_segments_turn_and_go(tmp_path: Path) -> None:
     journal.open()
     assert journal.turn() is None
     one, two = request(), request()
-    journal.append(one)
+    journal.append(line_of(one))
     segment = journal.turn()
-    journal.append(two)
+    journal.append(line_of(two))
     assert segment is not None
     assert segment.requests() == [one]
     segment.remove()
@@ -92,7 +95,7 @@ def test_segments_turn_and_go(tmp_path: Path) -> None:
     last.remove()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Unavailable):
-        journal.append(one)
+        journal.append(line_of(one))
 
 
 async def test_every_answer_can_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +103,7 @@ async def test_every_answer_can_wait_for_the_disk(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", synced.append)
     journal = Journal(tmp_path, 0)
     journal.open()
-    journal.append(request())
+    journal.append(line_of(request()))
     assert synced == []
     await journal.settled()
     assert len(synced) == 1
@@ -117,7 +120,7 @@ def test_a_full_disk_refuses_the_call(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(Unavailable, match="cannot be written down"):
-        journal.append(request())
+        journal.append(line_of(request()))
     assert journal.turn() is None
 
 

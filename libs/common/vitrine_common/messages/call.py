@@ -7,6 +7,9 @@ head, the bytes. What is too large for the bus travels in a file of a directory 
 Requests go to `infer.at.<version>`, where every runner with a living worker of that version listens as one
 queue group. Where nobody does, they go to `infer.start.<device>`, to any runner, which starts a worker.
 Replies come to the inbox that the request names: any number of `working`, then one of the others.
+
+Between an api and the one runner of an instance on its host, the same messages may go by a socket
+(`vitrine_common.hatch`), which the runner names in its answers.
 """
 
 from __future__ import annotations
@@ -94,6 +97,8 @@ class ModelAnswer(Carrier, Exchange):
     waited_ms: float | None = None
     compute_ms: float | None = None
     runner: str = ""
+    hatch: str | None = None
+    """Name of the runner's socket in the directory that it shares with whoever asked: the shorter way."""
     inputs: tuple[Signature, ...] = ()
     """The model's signature, where it was asked for."""
     results: tuple[Signature, ...] = ()

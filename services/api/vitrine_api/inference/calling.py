@@ -10,14 +10,18 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
+from vitrine_api.inference.nearby import Nearby
 from vitrine_common.errors import Unavailable
+from vitrine_common.fleet import Fleet
 from vitrine_common.freight import INLINE_BYTES, Carriage, Freight
+from vitrine_common.hatch import Asking
 from vitrine_common.messages import ModelAnswer, ModelCall
 from vitrine_common.messages.call import pack, split
 
@@ -33,6 +37,8 @@ LOST = (
 AGAIN_SECONDS = 0.05
 """Pause between two looks whether somebody listens."""
 MOST_AGAIN_SECONDS = 1.0
+_MOST_NUMBER = 0xFFFF_FFFF
+_NO_BUS = "the bus does not answer; try again in a moment"
 
 
 class NotServed(Unavailable):
@@ -67,11 +73,13 @@ class _Nobody(Exception):
 
 
 class _Waiting:
-    __slots__ = ("future", "heard")
+    __slots__ = ("future", "heard", "line")
 
     def __init__(self, future: asyncio.Future[Answered], now: float) -> None:
         self.future = future
         self.heard = now
+        self.line: Asking | None = None
+        """By which it was sent; None for the bus."""
 
 
 class Calling:
@@ -79,14 +87,17 @@ class Calling:
 
     Args:
         carriage: for tensors that are too large for a message.
+        shared: the directory that this process shares with the runner of its host, if there is one.
+        fleet: the runners.
     """
 
-    def __init__(self, carriage: Carriage) -> None:
+    def __init__(self, carriage: Carriage, shared: Path | None, fleet: Fleet) -> None:
         self._carriage = carriage
+        self._nearby = Nearby(shared, fleet, self._take, self._lost)
         self._client: Client | None = None
         self._inbox = ""
         self._number = 0
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._starting: dict[str, asyncio.Event] = {}
 
     async def open(self, client: Client) -> None:
@@ -98,7 +109,13 @@ class Calling:
 
     def close(self) -> None:
         """Leave nothing behind."""
+        self._nearby.close()
         self._carriage.close()
+
+    @property
+    def mark(self) -> str | None:
+        """By which a runner sees whether it has the same directory."""
+        return self._carriage.mark
 
     async def watch_forever(self) -> None:
         """Fail calls whose runner has gone silent."""
@@ -115,11 +132,9 @@ class Calling:
         if len(body) > INLINE_BYTES:
             freight = await self._carriage.put(body, shared=self._carriage.mark is not None)
             body = b""
-        sent = call.model_copy(
-            update={"file": freight.file, "staged": freight.staged, "shared": self._carriage.mark}
-        )
+            call = call.model_copy(update={"file": freight.file, "staged": freight.staged})
         try:
-            answered = await self._patiently(sent, body)
+            answered = await self._patiently(call, body)
         except BaseException:
             await self._carriage.drop(freight)
             raise
@@ -142,10 +157,11 @@ class Calling:
                     retry_after,
                 )
             try:
-                answered = await self._anywhere(call.model_copy(update={"patience": left}), body)
+                answered = await self._anywhere(call, body)
             except _Nobody:
                 await asyncio.sleep(min(pause, left))
                 pause = min(2 * pause, MOST_AGAIN_SECONDS)
+                call = _with_patience(call, ends - loop.time())
                 continue
             if answered.head.state != "busy":
                 return answered
@@ -154,6 +170,7 @@ class Calling:
                 raise NotServed(answered.head.message, retry_after)
             await asyncio.sleep(min(pause, max(0.0, ends - loop.time())))
             pause = min(2 * pause, MOST_AGAIN_SECONDS)
+            call = _with_patience(call, ends - loop.time())
 
     async def _anywhere(self, call: ModelCall, body: bytes | memoryview) -> Answered:
         """Ask those who have a worker, else one who starts it; of calls at once, one has it started."""
@@ -173,30 +190,49 @@ class Calling:
             started.set()
 
     async def _ask(self, subject: str, call: ModelCall, body: bytes | memoryview) -> Answered:
+        loop = asyncio.get_running_loop()
+        self._number = number = self._number % _MOST_NUMBER + 1
+        waiting = self._waiting[number] = _Waiting(loop.create_future(), loop.time())
+        try:
+            await self._send(subject, call, pack(call, body), number)
+            answered = await waiting.future
+        finally:
+            del self._waiting[number]
+        self._nearby.learn(call.version_digest, answered.head)
+        return answered
+
+    async def _send(self, subject: str, call: ModelCall, message: bytes, number: int) -> None:
+        """Send by the shorter way where there is one, else by the bus. Raises Unavailable."""
+        line = self._nearby.line_for(call.version_digest)
+        if line is not None:
+            with suppress(Unavailable):  # it has just ended, and nothing was sent
+                line.send(number, message)
+                self._waiting[number].line = line
+                return
         client = self._client
         if client is None or not client.is_connected:
-            raise Unavailable("the bus does not answer; try again in a moment")
-        loop = asyncio.get_running_loop()
-        self._number += 1
-        token = f"{self._number:x}"
-        waiting = self._waiting[token] = _Waiting(loop.create_future(), loop.time())
+            raise Unavailable(_NO_BUS)
         try:
-            await client.publish(subject, pack(call, body), reply=f"{self._inbox}.{token}")
-            return await waiting.future
+            await client.publish(subject, message, reply=f"{self._inbox}.{number:x}")
         except NatsError as error:
-            raise Unavailable("the bus does not answer; try again in a moment") from error
-        finally:
-            del self._waiting[token]
+            raise Unavailable(_NO_BUS) from error
 
     async def _heard(self, message: Msg) -> None:
-        waiting = self._waiting.get(message.subject.rpartition(".")[2])
+        """Take what came by the bus."""
+        number = int(message.subject.rpartition(".")[2], 16)
+        if not message.data and message.headers and message.headers.get("Status") == "503":
+            waiting = self._waiting.get(number)
+            if waiting is not None and not waiting.future.done():
+                waiting.future.set_exception(_Nobody())
+            return
+        self._take(number, message.data)
+
+    def _take(self, number: int, message: bytes) -> None:
+        waiting = self._waiting.get(number)
         if waiting is None or waiting.future.done():
             return
-        if not message.data and message.headers and message.headers.get("Status") == "503":
-            waiting.future.set_exception(_Nobody())
-            return
         try:
-            head, body = split(message.data)
+            head, body = split(message)
             answer = ModelAnswer.model_validate_json(head)
         except (ValueError, ValidationError):
             log.exception("an answer that cannot be read")
@@ -206,3 +242,13 @@ class Calling:
             waiting.heard = asyncio.get_running_loop().time()
         else:
             waiting.future.set_result(Answered(answer, body))
+
+    def _lost(self, line: Asking) -> None:
+        """Fail calls that went by a line on which no more answers come."""
+        for waiting in list(self._waiting.values()):
+            if waiting.line is line and not waiting.future.done():
+                waiting.future.set_exception(RunnerLost(LOST))
+
+
+def _with_patience(call: ModelCall, seconds: float) -> ModelCall:
+    return call.model_copy(update={"patience": max(seconds, 0.001)})

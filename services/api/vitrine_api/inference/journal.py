@@ -73,15 +73,15 @@ class Journal:
             raise Unavailable(text) from error
         return left
 
-    def append(self, request: RunRequest) -> None:
-        """Write one call down; when this returns, a kill of this process does not lose it.
+    def append(self, call: bytes) -> None:
+        """Write one call down, the JSON of its `RunRequest`; then a kill of this process does not lose it.
 
         Raises Unavailable when the disk does not take it: then the call must not be answered.
         """
         segment = self._segment
         if segment is None:
             raise Unavailable("the journal of calls is closed; try again in a moment")
-        line = request.model_dump_json(by_alias=True).encode() + b"\n"
+        line = call + b"\n"
         try:
             written = os.write(segment.descriptor, line)
         except OSError as error:

@@ -12,8 +12,9 @@ from vitrine_api.inference.admission import Admissions, Admitted
 from vitrine_api.inference.calling import Calling, NotServed
 from vitrine_api.inference.datatypes import BY_DTYPE
 from vitrine_api.inference.leases import Leases
+from vitrine_api.inference.lines import Ended
 from vitrine_api.inference.protocol import InferRequest, Tensor, tensors_of
-from vitrine_api.inference.recording import Ended, Recorder
+from vitrine_api.inference.recording import Recorder
 from vitrine_api.rates import RateLimit
 from vitrine_common.clock import utcnow
 from vitrine_common.errors import Invalid, TooLarge, Unavailable, VitrineError
@@ -166,6 +167,7 @@ class Inference:
             tensors=tuple(item.part for item in request.inputs),
             size=sum(len(item.data) for item in request.inputs),
             patience=self._patience,
+            shared=self.calling.mark,
         )
 
 

@@ -32,10 +32,11 @@ def wire_inference(  # noqa: PLR0917 - called in one place
     fleet: Fleet,
 ) -> Inference:
     """Return the use cases of synchronous calls."""
+    shared = platform.settings.shared_dir
     journal = Journal(settings.state_dir / "journal", settings.journal_sync_seconds)
     return Inference(
         Admissions(tokens, models, links),
-        Calling(Carriage(platform.settings.shared_dir, platform.blobs)),
+        Calling(Carriage(shared, platform.blobs), shared, fleet),
         Leases(quotas, Quota(repository.links)),
         Recorder(journal, repository.runs.requests, repository.accounts, platform.bus),
         RateLimit("calls", settings.call_rate),
