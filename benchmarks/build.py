@@ -6,7 +6,8 @@ With the engine `process` an environment is a folder; with `docker` it is an ima
 Bytecode follows, and waits while builds go on; the second build begins when the first ends.
 That daemon is started here, as root, with empty data and a base image made with debootstrap, unless
 `--docker-url` names one (then with `--base-image`). Resolving, downloading, unpacking, compiling, assembling
-and loading overlap, so the steps add up to more than the whole.
+and loading overlap, so the steps add up to more than the whole. `daemon_floor_s` is what a fresh daemon takes
+to load what it was sent, with nothing else to do.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from docker_floor import daemon_floor
 from docker_site import DockerSite, docker_site
 from vitrine_builder.app import Parts, open_parts
 from vitrine_builder.completion import is_complete
@@ -109,13 +111,15 @@ async def measure(
         finally:
             await sandboxes.aclose()
     one, two, same = made
+    images = [each.environment.image.digest for each in made if each.environment.image]
     layers = two.environment.image.layers if two.environment.image else ()
     return {
         "first_s": round(one.seconds, 3),
         "second_s": round(two.seconds, 3),
         "same_s": round(same.seconds, 3),
         "bytecode_s": round(bytecode_seconds, 3),
-        "image_digest": two.environment.image.digest if two.environment.image else None,
+        "image_digest": images[1] if images else None,
+        "first_image_digest": images[0] if images else None,
         "environment_digest": two.environment.digest,
         "layers_new": sum(not layer.reused for layer in layers),
         "layers_reused": sum(layer.reused for layer in layers),
@@ -157,6 +161,8 @@ def settings_for(arguments: argparse.Namespace) -> Iterator[tuple[BuilderSetting
 def text(result: dict[str, Any]) -> str:
     """Format a measurement for people."""
     lines = [f"{key:<9} {result[key]:7.2f} s   goal {result['goals'][key]:g} s" for key in result["goals"]]
+    if floor := result.get("daemon_floor_s"):
+        lines.append("docker load alone: " + json.dumps(floor))
     lines.append(f"bytecode follows the last build by {result['bytecode_s']:.2f} s")
     lines.append("processor time: " + json.dumps(result["cpu_s"]))
     for name, steps in result["steps_ms"].items():
@@ -186,6 +192,9 @@ def main() -> int:
     with temporary as folder, settings_for(arguments) as (settings, site):
         root = Path(folder) / "environments"
         result = asyncio.run(measure(root, settings, arguments.first, arguments.second, site))
+        if site is not None:
+            images = (result["first_image_digest"], result["image_digest"])
+            result["daemon_floor_s"] = daemon_floor(site, images, Path(folder))
     result |= {
         "engine": arguments.engine,
         "goals": GOALS[arguments.engine],
