@@ -14,8 +14,9 @@ import pytest
 from builder_stores import collecting, left_behind, make_catalogue, open_store, removals
 from vitrine_builder import collection
 from vitrine_builder.collection import Collector, size_file
-from vitrine_builder.measuring import weigh
-from vitrine_common.shelf import EnvironmentGone, Shelf, layers_of
+from vitrine_common.measuring import weigh
+from vitrine_common.references import layers_of
+from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.usage import environment_use
 
 pytestmark = pytest.mark.timeout(180)

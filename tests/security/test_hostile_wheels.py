@@ -23,7 +23,8 @@ from vitrine_builder.lock import Lock
 from vitrine_builder.requirements import parse_requirements
 from vitrine_builder.sdists import BuildSandboxes
 from vitrine_builder.settings import BuilderSettings
-from vitrine_builder.workspace import Workspace, open_workspace, remove_tree
+from vitrine_builder.workspace import Workspace, open_workspace
+from vitrine_common.drafts import remove_tree
 from wheel_forge import Member, forge, overlap, row
 
 pytestmark = pytest.mark.timeout(120)

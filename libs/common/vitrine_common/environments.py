@@ -8,6 +8,7 @@ from pathlib import Path
 from vitrine_common import messages, spec
 from vitrine_common.bundle import Manifest
 from vitrine_common.errors import Invalid
+from vitrine_common.replicas.eviction import ROOTS
 
 
 def build_request(wanted: spec.EnvironmentRequest, manifest: Manifest) -> messages.EnvironmentRequest:
@@ -59,13 +60,15 @@ def system_root(environments: Path, environment: Path) -> Path | None:
         return None
     if digest is None:
         return None
-    root = environments / ".builder" / "system" / digest.removeprefix("sha256:") / "rootfs"
-    if not root.is_dir():
-        raise Invalid(
-            f"The system packages {digest} are not on this host ({root}); builder and runner must share "
-            "VITRINE_ENVIRONMENTS_DIR."
-        )
-    return root
+    private, name = environments / ".builder", digest.removeprefix("sha256:")
+    # A builder's own, or one that was fetched.
+    for root in (private / "system" / name / "rootfs", private / ROOTS / name / "rootfs"):
+        if root.is_dir():
+            return root
+    raise Invalid(
+        f"The system packages {digest} are not on this host ({private}); builder and runner must share "
+        "VITRINE_ENVIRONMENTS_DIR, or this service must be able to write there."
+    )
 
 
 def image_reference(environment_digest: str) -> str:

@@ -51,7 +51,14 @@ class PlatformSettings(BaseSettings):
     s3: S3Settings = Field(default_factory=S3Settings)
     environments_dir: Path = Field(
         default=Path("/var/lib/vitrine/environments"),
-        description="Host folder where the builder puts environments; runner and trainer read it.",
+        description="Host folder where the builder puts environments; runner and trainer read it, and fetch "
+        "into it what a builder on another host has made.",
+    )
+    environments_bytes: int = Field(
+        default=50 << 30,
+        gt=0,
+        description="Most that fetched environments may take on this host; what was not used for longest "
+        "goes. Where a builder works in the folder, `VITRINE_BUILDER_STORE_BYTES` counts.",
     )
     shared_dir: Path | None = Field(
         default=None,

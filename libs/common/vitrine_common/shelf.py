@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitrine_common.blobs import BlobStore
 from vitrine_common.bus import Bus
 from vitrine_common.documents import Build
-from vitrine_common.errors import VitrineError
+from vitrine_common.errors import Unavailable, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.messages import BuildStart, EnvironmentRequest
+from vitrine_common.references import mark
+from vitrine_common.replicas import AREA, ReplicaFetcher, read_mark
+from vitrine_common.service import Platform
 from vitrine_common.states import BUILD, BuildState
 from vitrine_common.store import Database
 from vitrine_common.usage import environment_use, use_table
@@ -28,8 +29,6 @@ from vitrine_common.usage import environment_use, use_table
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
-_MARK_SECONDS = 60.0
-"""How exactly the time of the last use is written down."""
 
 
 class EnvironmentGone(VitrineError):
@@ -40,12 +39,14 @@ class EnvironmentGone(VitrineError):
 class Shelf:
     """The environments of the host folder `directory`.
 
-    Without `bus` and `database`, an environment that is not there is not made again.
+    Without `bus` and `database`, an environment that is not there is not made again; without `replicas`, none
+    is fetched that was made on another host.
     """
 
     directory: Path
     bus: Bus | None = None
     database: Database | None = None
+    replicas: ReplicaFetcher | None = None
     _making: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def path(self, digest: str) -> Path:
@@ -65,7 +66,7 @@ class Shelf:
             while not place.is_dir():
                 # Its maker uses it as well: holding on keeps it from being removed as soon as it is there.
                 await self._made_again(digest)
-            await asyncio.to_thread(_mark, place)
+            await asyncio.to_thread(mark, place / "environment.json")
             yield place
 
     async def _made_again(self, digest: str) -> None:
@@ -85,9 +86,31 @@ class Shelf:
         await asyncio.shield(making)
 
     async def _make(self, bus: Bus, database: Database, digest: str) -> None:
+        """Have an environment appear in the folder: fetched, or made by a builder, or both."""
+        store = read_mark(self.directory)
+        # Where no builder works, what one has packed before is the shortest way.
+        if not store and await self._fetched(digest):
+            return
+        await self._build(bus, database, digest, store)
+        if not self.path(digest).is_dir() and not await self._fetched(digest):
+            raise EnvironmentGone(
+                f"The environment {digest} was made and is not on this host ({self.path(digest)}); builder "
+                "and runner must share VITRINE_ENVIRONMENTS_DIR, or this service must be able to write there."
+            )
+
+    async def _fetched(self, digest: str) -> bool:
+        if self.replicas is None:
+            return False
+        try:
+            return await self.replicas.fetch(digest)
+        except Unavailable as error:
+            raise EnvironmentGone(error.message) from error
+
+    async def _build(self, bus: Bus, database: Database, digest: str, store: str) -> None:
         log.info("environment is made again", extra={"environment": digest})
         build_id = new_id("build")
-        await bus.send(BuildStart(build_id=build_id, request=EnvironmentRequest(environment_digest=digest)))
+        request = EnvironmentRequest(environment_digest=digest, store=store)
+        await bus.send(BuildStart(build_id=build_id, request=request))
         build = None
         while build is None or not BUILD.is_final(build.state):
             await asyncio.sleep(_LOOK_SECONDS)
@@ -96,26 +119,17 @@ class Shelf:
         if build.state is not BuildState.SUCCEEDED:
             told = build.problem.message if build.problem else "The builder did not say why."
             raise EnvironmentGone(f"The environment {digest} is not there and cannot be made again. {told}")
-        if not self.path(digest).is_dir():
-            raise EnvironmentGone(
-                f"The environment {digest} was made and is not on this host ({self.path(digest)}); "
-                "builder and runner must share VITRINE_ENVIRONMENTS_DIR."
-            )
 
 
-def _mark(environment: Path) -> None:
-    """Write down that an environment is used, where this service may; the builder looks, too."""
-    description = environment / "environment.json"
-    with contextlib.suppress(OSError):
-        if time.time() - description.stat().st_mtime > _MARK_SECONDS:
-            os.utime(description)
-
-
-def layers_of(environment: Path) -> tuple[frozenset[str], str | None, str | None]:
-    """Return what an environment is made of: its layers, its system packages, and their base.
-
-    Raises:
-        FileNotFoundError: it is gone, or was not made by a builder.
-    """
-    kept = json.loads((environment / "environment.json").read_bytes())
-    return frozenset(kept.get("layers", ())), kept.get("system"), kept.get("base")
+@contextlib.asynccontextmanager
+async def open_shelf(platform: Platform) -> AsyncIterator[Shelf]:
+    """Give the environments of this host, made again or fetched where the platform has them elsewhere."""
+    settings = platform.settings
+    archives = BlobStore(settings.s3, AREA)
+    place = settings.environments_dir
+    replicas = ReplicaFetcher(place, platform.database, archives, settings.environments_bytes)
+    try:
+        can_write = await asyncio.to_thread(replicas.open)
+        yield Shelf(place, platform.bus, platform.database, replicas if can_write else None)
+    finally:
+        await replicas.aclose()

@@ -97,6 +97,16 @@ def environment_use(digest: str) -> str:
     return f"environment {digest.removeprefix('sha256:')}"
 
 
+def layer_use(name: str) -> str:
+    """Return how the layer in the folder `name` is called in the table."""
+    return f"layer {name}"
+
+
+def system_use(digest: str) -> str:
+    """Return how a layer of system packages is called in the table."""
+    return f"system {digest.removeprefix('sha256:')}"
+
+
 def use_table(environments: Path) -> UseTable:
     """Return the table of the store in the folder `environments`."""
     return UseTable(environments / ".builder" / "uses")

@@ -23,7 +23,8 @@ from vitrine_builder.lock import Lock
 from vitrine_builder.materialise import EnvironmentStore
 from vitrine_builder.process import Bounds
 from vitrine_builder.progress import Report
-from vitrine_builder.repository import Builds, Environments
+from vitrine_builder.replication import Replication
+from vitrine_builder.repository import Builds, Environments, PackedParts
 from vitrine_builder.resolve import Resolver
 from vitrine_builder.sdists import BuildSandboxes, Sdists
 from vitrine_builder.settings import BuilderSettings
@@ -33,8 +34,10 @@ from vitrine_builder.tending import tend_forever
 from vitrine_builder.uv import Uv
 from vitrine_builder.worker import Worker
 from vitrine_builder.workspace import Workspace, open_workspace
+from vitrine_common.blobs import BlobStore
 from vitrine_common.indexes import uv_environment
 from vitrine_common.leases import reap_forever
+from vitrine_common.replicas import AREA
 from vitrine_common.service import Platform, run_service
 
 
@@ -54,18 +57,21 @@ async def use(platform: Platform) -> AsyncIterator[None]:
         sandboxes = BuildSandboxes(workspace.root / ".builder" / "sandboxes", settings.build_limits)
         parts = await open_parts(settings, workspace, sandboxes)
         collector = Collector(workspace, settings.store_bytes, settings.free_bytes)
+        environments = Environments(platform.database, platform.holder, platform.work.lease_seconds)
+        replication = _replication(platform, settings, parts.store, environments)
         recipe = Recipe(
             read_blob=platform.blobs.get_bytes,
             resolver=parts.resolver,
             store=parts.store,
             system=parts.system,
             conda=parts.conda,
-            environments=Environments(platform.database, platform.holder, platform.work.lease_seconds),
+            environments=environments,
             max_tries=settings.max_tries,
             retry_seconds=settings.retry_seconds,
             make_room=collector.collect,
             dossiers=Dossiers(workspace, parts.store.layers),
             keep_blob=platform.blobs.put_bytes,
+            replication=replication,
         )
         worker = Worker(
             builds,
@@ -81,7 +87,7 @@ async def use(platform: Platform) -> AsyncIterator[None]:
         daemon = parts.store.images.daemon if parts.store.images else None
         tending = tend_forever(collector, daemon, settings.collect_seconds, platform.bus.report)
         platform.background(tending, "store")
-        parts.store.completer.on_complete = builds.completed
+        parts.store.completer.on_complete = (builds.completed, replication.completed)
         completing = platform.background(parts.store.completer.run(), "bytecode")
         working = platform.background(worker.run(), "worker")
         try:
@@ -92,8 +98,17 @@ async def use(platform: Platform) -> AsyncIterator[None]:
             completing.cancel()
             await asyncio.gather(working, completing, return_exceptions=True)
             await sandboxes.aclose()
+            await replication.blobs.aclose()
             if parts.store.images is not None and (pusher := parts.store.images.pusher) is not None:
                 pusher.destination.close()
+
+
+def _replication(
+    platform: Platform, settings: BuilderSettings, store: EnvironmentStore, environments: Environments
+) -> Replication:
+    archives = BlobStore(platform.settings.s3, AREA)
+    parts = PackedParts(platform.database)
+    return Replication(store, parts, environments, archives, settings.replica_bytes)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
-import shutil
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +22,7 @@ from vitrine_builder.images.plan import plan_layers
 from vitrine_builder.layers import Layer
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.workspace import Workspace
+from vitrine_common.drafts import link
 
 _LINKERS = 3
 """Threads that make folders and hard links; the kernel lets them work in different folders."""
@@ -113,7 +112,7 @@ class Assembly:
             done = 0
             try:
                 for path, source in folder:
-                    _link(source, f"{self.root}/{path}")
+                    link(source, f"{self.root}/{path}")
                     done += 1
             finally:
                 with self._lock:
@@ -169,7 +168,7 @@ def link_bytecode(root: Path, layer: Layer, owners: Mapping[str, Path]) -> None:
             made[folder] = _make_folder(f"{root}/{folder}")
         if made[folder]:
             with contextlib.suppress(FileExistsError):
-                _link(f"{compiled.tree}/{file.path}", f"{root}/{file.path}")
+                link(f"{compiled.tree}/{file.path}", f"{root}/{file.path}")
 
 
 def _make_folder(folder: str) -> bool:
@@ -281,13 +280,3 @@ def _above(path: str) -> list[str]:
     while path := path.rpartition("/")[0]:
         found.append(path)
     return found
-
-
-def _link(source: str, place: str) -> None:
-    try:
-        os.link(source, place)
-    except OSError as error:
-        # Layers on another file system, or a file that has all the links its file system allows.
-        if error.errno not in {errno.EXDEV, errno.EMLINK}:
-            raise
-        shutil.copy2(source, place)

@@ -16,6 +16,7 @@ from vitrine_builder.lock import Lock, LockedPackage, environment_digest
 from vitrine_builder.materialise import EnvironmentStore, Materialised
 from vitrine_builder.presets import preset_file
 from vitrine_builder.progress import Report, Step, Stopwatch
+from vitrine_builder.replication import Replication
 from vitrine_builder.repository import Environments
 from vitrine_builder.requirements import (
     MAX_FILE_BYTES,
@@ -30,6 +31,7 @@ from vitrine_builder.system import SystemStore
 from vitrine_builder.system.wanted import wanted_packages
 from vitrine_common.errors import NotFound, TooLarge, VitrineError
 from vitrine_common.messages import EnvironmentRequest
+from vitrine_common.replicas import read_mark
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Recipe:
         read_blob: where requirements files are read.
         conda: provides what only conda has; None where no requirements can name such packages.
         dossiers: makes SBOM and provenance, which `keep_blob` stores; None where nobody reads them.
+        replication: packs environments for hosts that do not see this store.
         make_room: removes what is not in use, when the disk is full.
         max_tries: how often a failure that may pass is tried, `retry_seconds` later, doubled each time.
     """
@@ -61,6 +64,7 @@ class Recipe:
     conda: Conda | None = None
     dossiers: Dossiers | None = None
     keep_blob: KeepBlob | None = None
+    replication: Replication | None = None
     make_room: Callable[[], object] | None = None
 
     async def make(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
@@ -85,7 +89,9 @@ class Recipe:
     async def _attempt(self, request: EnvironmentRequest, report: Report, watch: Stopwatch) -> Materialised:
         try:
             if request.environment_digest is not None:
-                return await self._again(request.environment_digest, report, watch)
+                environment = await self._again(request.environment_digest, report, watch)
+                await self._replicate(environment, request.store, report, watch)
+                return environment
             requirements = await self._requirements(request)
             async with self.store.ahead(requirements.text) as ahead:
                 with watch.measure("resolve"):
@@ -158,6 +164,14 @@ class Recipe:
                 raise BuildFailure(FailureReason.INVALID_REQUIREMENTS, sentence)
             with watch.measure("environment"):
                 return await self._environment(lock, report, watch, ahead)
+
+    async def _replicate(
+        self, environment: Materialised, store: str | None, report: Report, watch: Stopwatch
+    ) -> None:
+        """Pack an environment for whoever works in another folder than this builder."""
+        if self.replication is not None and store not in {None, read_mark(self.store.workspace.root)}:
+            with watch.measure("replicate"):
+                await self.replication.provide(environment.digest, report)
 
     async def _sources(self, lock: Lock, report: Report) -> None:
         """See to it that wheels that were built here are, or are built again."""

@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vitrine_builder.measuring import Scales, weigh
-from vitrine_builder.references import Made, environments, last_used, mark, named
-from vitrine_builder.workspace import ENTRANCE, INSTALLERS, Workspace, remove_tree, system_use
+from vitrine_builder.workspace import ENTRANCE, INSTALLERS, Workspace
+from vitrine_common.drafts import remove_tree
 from vitrine_common.ids import new_id
-from vitrine_common.usage import Claims, environment_use
+from vitrine_common.measuring import Scales, weigh
+from vitrine_common.references import Made, environments, last_used, mark, named
+from vitrine_common.usage import Claims, environment_use, layer_use, system_use
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Collector:
 
     def measure(self) -> StoreSize:
         """Return how large the store is now."""
-        made, layers = environments(self.workspace), list(named(self.workspace.layers))
+        made, layers = environments(self.workspace.root), list(named(self.workspace.layers))
         private = self.workspace.root / ".builder"
         system = list(named(private / "system"))
         known = {"layers", "system", "base", "uv", "conda", "drafts"}
@@ -142,7 +143,7 @@ class Collector:
 
     def _remove(self, goal: int, collected: Collected) -> None:
         self._empty_installers(collected)
-        made = environments(self.workspace)
+        made = environments(self.workspace.root)
         self._unreferenced(made, goal, collected)
         while made and collected.freed < goal:
             each = made.pop(0)
@@ -159,8 +160,7 @@ class Collector:
         for place in sorted(places, key=lambda place: last_used(place / "layer.json")):
             if collected.freed >= goal:
                 return
-            # The same name as `layer_use` gives; a layer is asked for by its folder's name alone.
-            if self._take(f"layer {place.name}", place, collected, self.scales.whole(place)):
+            if self._take(layer_use(place.name), place, collected, self.scales.whole(place)):
                 collected.layers.append(place.name)
         private = self.workspace.root / ".builder"
         systems = {each.system for each in made}
@@ -219,7 +219,7 @@ class Collector:
 
     def _mark_used(self) -> None:
         """Write down which environments are in use now: who uses them may not be allowed to."""
-        for each in environments(self.workspace):
+        for each in environments(self.workspace.root):
             with self.workspace.uses.claims() as claims:
                 used = not claims.take(environment_use(each.digest))
             if used:

@@ -16,7 +16,7 @@ from pathlib import Path
 from vitrine_builder.bytecode import Compiled, Folder, Pauses
 from vitrine_builder.failures import disk_errors
 from vitrine_builder.layers import INSIDE, Bytecode, Layer, LayerFile, LayerStore, list_files
-from vitrine_builder.workspace import publish
+from vitrine_common.drafts import publish
 
 _WAIT_SECONDS = 0.05
 OnLayer = Callable[[Layer], None]

@@ -25,9 +25,9 @@ from vitrine_builder.compiled import BytecodeStore
 from vitrine_builder.images.compiled import CompiledImages
 from vitrine_builder.images.content import merge
 from vitrine_builder.images.plan import plan_layers
-from vitrine_builder.layers import Layer, LayerStore, layer_use
+from vitrine_builder.layers import Layer, LayerStore
 from vitrine_builder.lock import Lock, SystemLock
-from vitrine_common.usage import environment_use
+from vitrine_common.usage import environment_use, layer_use
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Completer:
 
     def __init__(self, layers: LayerStore) -> None:
         self.bytecode = BytecodeStore(layers)
-        self.on_complete: Callable[[str, float], Awaitable[None]] | None = None
-        """Told an environment's digest and the milliseconds that its bytecode took."""
+        self.on_complete: Sequence[Callable[[str, float], Awaitable[None]]] = ()
+        """Told an environment's digest and the milliseconds that its bytecode took, one after the other."""
         self.images: CompiledImages | None = None
         """Makes images with bytecode of environments that have one without."""
         self._workspace = layers.workspace
@@ -116,9 +116,10 @@ class Completer:
     async def _try(self, environment: Path, wanted: frozenset[str]) -> None:
         started = time.perf_counter()
         try:
-            if await self.complete(environment, wanted) and self.on_complete is not None:
-                spent = (time.perf_counter() - started) * 1000
-                await self.on_complete(f"sha256:{environment.name}", round(spent, 1))
+            if await self.complete(environment, wanted):
+                spent = round((time.perf_counter() - started) * 1000, 1)
+                for tell in self.on_complete:
+                    await tell(f"sha256:{environment.name}", spent)
         except FileNotFoundError:
             log.info(
                 "environment was removed before its bytecode was there", extra={"path": environment.name}
@@ -140,7 +141,7 @@ class Completer:
                 return False
             await uses.add(environment_use(environment.name))
             lock = lock_of(environment)
-            await uses.add(*(layer_use(self._layers.place(package)) for package in lock.packages))
+            await uses.add(*(layer_use(self._layers.place(package).name) for package in lock.packages))
             if await self._has_all(environment):
                 return False
             found = [self._layers.find(package) for package in lock.packages]

@@ -29,7 +29,8 @@ from vitrine_builder.lock import CONDA, LockedPackage, Target
 from vitrine_builder.process import Bounds, ProcessTimeout, run_process
 from vitrine_builder.progress import Report, Step, silent
 from vitrine_builder.requirements import CondaPart
-from vitrine_builder.workspace import Workspace, publish
+from vitrine_builder.workspace import Workspace
+from vitrine_common.drafts import publish
 
 SETTING = "VITRINE_BUILDER_CONDA_CHANNELS"
 _SUBDIRS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}

@@ -24,7 +24,8 @@ from vitrine_builder.progress import Report, Step, Stopwatch, silent
 from vitrine_builder.sdists.memory import built_wheel
 from vitrine_builder.uv import Uv
 from vitrine_builder.wheels import WheelRefused, WheelTree, installed_from, refused
-from vitrine_builder.workspace import Workspace, publish
+from vitrine_builder.workspace import Workspace
+from vitrine_common.drafts import publish
 
 log = logging.getLogger(__name__)
 
@@ -259,11 +260,6 @@ class LayerStore:
         layer = Layer(package, place / "tree", content, listing)
         self._known[package] = layer
         return layer
-
-
-def layer_use(place: Path) -> str:
-    """Return how the layer at `place` is called in the table of what is in use."""
-    return f"layer {place.name}"
 
 
 def list_files(tree: Path) -> tuple[LayerFile, ...]:

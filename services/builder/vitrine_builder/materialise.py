@@ -22,12 +22,13 @@ from vitrine_builder.completion import Completer
 from vitrine_builder.failures import disk_errors
 from vitrine_builder.images.record import ImageRecord
 from vitrine_builder.images.work import Images
-from vitrine_builder.layers import Layer, LayerStore, layer_use
+from vitrine_builder.layers import Layer, LayerStore
 from vitrine_builder.lock import FORMAT_VERSION, Lock, Target, environment_digest
 from vitrine_builder.progress import Report, Step, Stopwatch, silent
-from vitrine_builder.workspace import Workspace, publish, system_use
+from vitrine_builder.workspace import Workspace
 from vitrine_common.clock import milliseconds_between, utcnow
-from vitrine_common.usage import environment_use
+from vitrine_common.drafts import publish
+from vitrine_common.usage import environment_use, layer_use, system_use
 
 _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*")
 _GUESS_AFTER_SECONDS = 0.02
@@ -88,7 +89,7 @@ class EnvironmentStore:
         """Keep what there is, or will be, of the environment of `lock` and its layers in the block."""
         with self.workspace.uses.open() as uses:
             await uses.add(environment_use(environment_digest(lock, self.target)))
-            await uses.add(*(layer_use(self.layers.place(package)) for package in lock.packages))
+            await uses.add(*(layer_use(self.layers.place(package).name) for package in lock.packages))
             if lock.system is not None:
                 await uses.add(system_use(lock.system.digest))
             yield

@@ -17,6 +17,7 @@ StepName = Literal[
     "assemble",
     "load",
     "push",
+    "replicate",
     "done",
     "failed",
 ]
@@ -49,6 +50,7 @@ _WORDS = {
     "assemble": "Laying out",
     "load": "Loading into Docker:",
     "push": "Pushing",
+    "replicate": "Packing for another host:",
 }
 
 Report = Callable[[Step], None]

@@ -14,10 +14,11 @@ from vitrine_builder.failures import BuildFailure
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.materialise import Materialised
 from vitrine_common.clock import after, utcnow
-from vitrine_common.documents import LONG_AGO, Build, BuildProblem, Environment, EnvironmentWheel
+from vitrine_common.documents import LONG_AGO, Build, BuildProblem, Environment, EnvironmentWheel, PackedPart
 from vitrine_common.errors import Conflict
 from vitrine_common.leases import WorkQueue
 from vitrine_common.messages import BuildFailed, BuildSucceeded
+from vitrine_common.replicas import Archive
 from vitrine_common.states import BUILD, BuildState
 from vitrine_common.store import Collection, Database
 from vitrine_common.telemetry import metrics
@@ -170,8 +171,52 @@ class Environments:
             told["wheels"] = list(wheels)
         await self._collection.update({"_id": digest}, told)
 
+    async def replicated(self, digest: str, replica: str) -> None:
+        """Write down what other hosts put an environment together from."""
+        await self._collection.update({"_id": digest}, {"replica_digest": replica})
+
     def _expiry(self) -> datetime:
         return after(self.lease_seconds)
+
+
+class PackedParts:
+    """Which layers lie in the blob store for other hosts."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection: Collection[PackedPart] = database.collection(PackedPart)
+
+    async def used(self, name: str) -> PackedPart | None:
+        """Return a part, which now was used; None where it was never packed."""
+        return await self._collection.update({"_id": name}, {"used_at": utcnow()})
+
+    async def record(self, name: str, archive: Archive) -> None:
+        """Write down what a part was packed to."""
+        told = {
+            "digest": archive.digest,
+            "size_bytes": archive.size,
+            "unpacked_bytes": archive.unpacked,
+            "used_at": utcnow(),
+        }
+        try:
+            await self._collection.insert(PackedPart(id=name, **told))
+        except Conflict:
+            await self._collection.update({"_id": name}, told)
+
+    async def surplus(self, limit: int, recent_seconds: float) -> list[PackedPart]:
+        """Return the parts that were not used for longest, without which the others have `limit` bytes."""
+        found = await self._collection.find({}, (("used_at", 1),))
+        over = sum(part.size_bytes for part in found) - limit
+        surplus = []
+        for part in found:
+            if over <= 0 or part.used_at > after(-recent_seconds):
+                break
+            surplus.append(part)
+            over -= part.size_bytes
+        return surplus
+
+    async def forget(self, part: PackedPart) -> bool:
+        """Strike a part off; False where somebody has used it meanwhile."""
+        return await self._collection.delete({"_id": part.id, "used_at": part.used_at}) == 1
 
 
 def _describe(digest: str, lock: Lock, target: Target, **more: Any) -> Environment:

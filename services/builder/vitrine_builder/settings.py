@@ -122,6 +122,12 @@ class BuilderSettings(BaseSettings):
         description="Most that environments, layers and caches may take on the disk; what nobody uses goes, "
         "what was not used for longest first, and is made again when a run wants it.",
     )
+    replica_bytes: int = Field(
+        default=50 << 30,
+        gt=0,
+        description="Most that layers packed for hosts without this folder may take in S3; what nobody asked "
+        "for for longest goes.",
+    )
     collect_seconds: float = Field(
         default=60, gt=0, description="Pause between two looks at the size of the store."
     )

@@ -12,8 +12,8 @@ from typing import Any
 
 from vitrine_builder.collection import Collector
 from vitrine_builder.images.docker import PARTIAL, REPOSITORY, Daemon
-from vitrine_builder.references import named
 from vitrine_builder.workspace import Workspace
+from vitrine_common.references import named
 from vitrine_common.usage import environment_use
 from vitrine_engine.docker.images import WITH_BYTECODE
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import fcntl
-import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.spread import spread
+from vitrine_common.drafts import own_drafts, remove_tree, sweep_drafts
 from vitrine_common.ids import new_id
+from vitrine_common.replicas.marks import make_mark
 from vitrine_common.usage import UseTable, use_table
 
-_LOCK = "lock"
-_MUTEX = "mutex"
 INSTALLERS = "installers"
 ENTRANCE = "entrance"
 """In use by whoever is about to use the installers; closed by who waits for all others to be done."""
@@ -88,8 +84,7 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove the drafts of builders that are gone."""
-        with _locked(self.drafts.parent / _MUTEX, fcntl.LOCK_EX):
-            _sweep(self.drafts.parent)
+        sweep_drafts(self.root)
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[Path]:
@@ -135,66 +130,10 @@ def open_workspace(root: Path) -> Iterator[Workspace]:
     Raises:
         OSError: the folders cannot be made or written.
     """
-    drafts = root / ".builder" / "drafts"
-    drafts.mkdir(parents=True, exist_ok=True)
-    use_table(root).create()
-    with _locked(drafts / _MUTEX, fcntl.LOCK_EX):
-        _sweep(drafts)
-        mine = drafts / new_id("builder")
-        mine.mkdir()
+    with own_drafts(root, "builder") as (mine, lifeline):
+        use_table(root).create()
+        make_mark(root)
         spread(mine)
-        lifeline = os.open(mine / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lifeline, fcntl.LOCK_EX)
-    workspace = Workspace(root, mine, lifeline)
-    workspace.layers.mkdir(exist_ok=True)
-    try:
+        workspace = Workspace(root, mine, lifeline)
+        workspace.layers.mkdir(exist_ok=True)
         yield workspace
-    finally:
-        remove_tree(mine)
-        os.close(lifeline)
-
-
-def _sweep(drafts: Path) -> None:
-    """Remove the drafts of builders that are gone; the mutex is held."""
-    for folder in drafts.iterdir():
-        # Its builder, or a child of it that still writes, is alive as long as the lock is taken.
-        try:
-            with _locked(folder / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                remove_tree(folder)
-        except (BlockingIOError, NotADirectoryError):
-            continue
-
-
-@contextlib.contextmanager
-def _locked(file: Path, operation: int) -> Iterator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, operation)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder as far as that is possible, however deep a package made it."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    except RecursionError:
-        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
-
-
-def system_use(digest: str) -> str:
-    """Return how a layer of system packages is called in the table of what is in use."""
-    return f"system {digest.removeprefix('sha256:')}"
-
-
-def publish(draft: Path, place: Path) -> None:
-    """Rename a finished folder to where it is looked for; if there is one, that one stays.
-
-    What lies under a digest is equal whoever made it, so being second is being done.
-    """
-    try:
-        draft.rename(place)
-    except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise

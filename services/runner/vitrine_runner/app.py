@@ -17,7 +17,7 @@ from vitrine_common.fleet import Fleet
 from vitrine_common.freight import Carriage
 from vitrine_common.leases import reap_forever
 from vitrine_common.service import Platform, needed, run_service
-from vitrine_common.shelf import Shelf
+from vitrine_common.shelf import Shelf, open_shelf
 from vitrine_engine import Engine, Isolation, StartError, open_engine
 from vitrine_runner.beating import Heartbeat
 from vitrine_runner.bundles import Bundles, Datasets
@@ -81,7 +81,8 @@ async def use(
         await asyncio.to_thread(bundles.open)
         parts.push_async_callback(bundles.aclose)
         fleet = Fleet()
-        pool = _pool(platform, settings, engine, bundles, fleet)
+        shelf = await parts.enter_async_context(open_shelf(platform))
+        pool = _pool(platform, settings, engine, bundles, fleet, shelf)
         parts.push_async_callback(pool.aclose)
         work = platform.work
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
@@ -131,11 +132,15 @@ async def _calling(platform: Platform, settings: RunnerSettings, pool: WorkerPoo
         await calling.close(settings.stop_seconds)
 
 
-def _pool(
-    platform: Platform, settings: RunnerSettings, engine: Engine, bundles: Bundles, fleet: Fleet
+def _pool(  # noqa: PLR0917
+    platform: Platform,
+    settings: RunnerSettings,
+    engine: Engine,
+    bundles: Bundles,
+    fleet: Fleet,
+    shelf: Shelf,
 ) -> WorkerPool:
     """Return the pool of workers, with this host's GPUs and its share of what the fleet may have."""
-    shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
     permits = Permits(platform.database, fleet, platform.holder, platform.work.lease_seconds)
     platform.background(permits.renew_forever(), "permits")
     gpus = find_gpus(wanted=settings.takes_gpu_runs, certain=settings.gpu == "on")

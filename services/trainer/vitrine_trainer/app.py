@@ -13,8 +13,8 @@ from dataclasses import asdict
 from vitrine_common.documents import Trial
 from vitrine_common.leases import reap_forever
 from vitrine_common.service import Platform, needed, run_service
-from vitrine_common.shelf import Shelf
-from vitrine_engine import StartError, open_engine
+from vitrine_common.shelf import Shelf, open_shelf
+from vitrine_engine import Engine, StartError, open_engine
 from vitrine_trainer.gpus import Gpus
 from vitrine_trainer.handlers import router
 from vitrine_trainer.intake import Intake
@@ -44,8 +44,19 @@ async def use(platform: Platform) -> AsyncIterator[None]:
         engine, isolation = await open_engine(settings.engine, place, settings.base_image)
     log.info("isolation", extra=asdict(isolation))
     platform.bus.report["isolation"] = asdict(isolation)
+    try:
+        async with open_shelf(platform) as shelf, _working(platform, settings, engine, shelf):
+            yield
+    finally:
+        await engine.aclose()
+
+
+@asynccontextmanager
+async def _working(
+    platform: Platform, settings: TrainerSettings, engine: Engine, shelf: Shelf
+) -> AsyncIterator[None]:
+    """Train what is asked for while the block lasts."""
     trials = Trials(platform.database, platform.holder, platform.work.lease_seconds)
-    shelf = Shelf(platform.settings.environments_dir, platform.bus, platform.database)
     training = Training(engine, shelf, platform.blobs, trials, Gpus(), settings)
     worker = Worker(
         trials,
@@ -74,4 +85,3 @@ async def use(platform: Platform) -> AsyncIterator[None]:
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        await engine.aclose()

@@ -15,7 +15,8 @@ import pytest
 
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.process import Bounds, ProcessTimeout, run_process
-from vitrine_builder.workspace import open_workspace, publish
+from vitrine_builder.workspace import open_workspace
+from vitrine_common.drafts import publish
 
 HOLDER = """
 import sys

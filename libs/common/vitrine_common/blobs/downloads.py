@@ -32,12 +32,16 @@ class Downloads:
         client: the driver's.
         bucket: its name.
         threads: where whole downloads are waited for; their parts have threads of their own.
+        key: of a digest.
     """
 
-    def __init__(self, client: Any, bucket: str, threads: Executor) -> None:
+    def __init__(
+        self, client: Any, bucket: str, threads: Executor, key: Callable[[str], str] = content_key
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._threads = threads
+        self._key = key
         self._parts = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="parts of blobs")
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
@@ -74,7 +78,7 @@ class Downloads:
     def _stream_into(self, digest: str, descriptor: int) -> str:
         hashed = hashlib.sha256()
         with translated(digest):
-            response = self._client.get_object(self._bucket, content_key(digest))
+            response = self._client.get_object(self._bucket, self._key(digest))
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             for chunk in chunks_of(response, digest):
                 hashed.update(chunk)
@@ -84,13 +88,13 @@ class Downloads:
     def _parts_into(self, transfer: RangedDownload, digest: str, descriptor: int) -> str:
         # Asked first: no disk space is set aside for a blob that is not there.
         with translated(digest):
-            self._client.stat_object(self._bucket, content_key(digest))
+            self._client.stat_object(self._bucket, self._key(digest))
         return transfer.run(descriptor, self._parts)
 
     def _range_chunks(self, digest: str, start: int, end: int) -> Generator[bytes, None, None]:
         with translated(digest):
             response = self._client.get_object(
-                self._bucket, content_key(digest), offset=start, length=end - start
+                self._bucket, self._key(digest), offset=start, length=end - start
             )
         chunks = chunks_of(response, digest)
         try:

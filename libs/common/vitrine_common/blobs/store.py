@@ -49,18 +49,20 @@ class BlobStore:
 
     Args:
         settings: server, keys and bucket; presigned URLs are signed for its public endpoint.
+        area: prefix of the blobs' keys, for blobs that no account may refer to; "" for everybody's.
 
     Raises, from every method: BlobStoreUnavailable (within seconds when nothing listens), BlobDenied,
     Invalid for what is no digest or upload id.
     """
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, area: str = "") -> None:
         self._bucket = settings.bucket
+        self._area = area
         # An adoption reads one object while it writes another: two connections a thread.
         self._client = make_client(settings, settings.endpoint, 2 * THREADS + CONNECTIONS)
         self._public = make_client(settings, settings.public_endpoint or settings.endpoint, 1)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
-        self._downloads = Downloads(self._client, self._bucket, self._threads)
+        self._downloads = Downloads(self._client, self._bucket, self._threads, self._key)
         self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def aclose(self) -> None:
@@ -80,7 +82,7 @@ class BlobStore:
     async def sizes(self, digests: Iterable[str]) -> dict[str, int]:
         """Return the bytes of each of these blobs that is stored; the others are left out."""
         wanted = dict.fromkeys(digests)
-        keys = [content_key(digest) for digest in wanted]
+        keys = [self._key(digest) for digest in wanted]
         found = await asyncio.gather(*(self._run(self._size, key) for key in keys))
         return {digest: size for digest, size in zip(wanted, found, strict=True) if size is not None}
 
@@ -174,7 +176,7 @@ class BlobStore:
 
     async def delete(self, digest: str) -> None:
         """Delete a blob; one that does not exist is no error."""
-        key = content_key(digest)
+        key = self._key(digest)
         await self._run(self._remove, [key])
 
     def presign_upload(self, upload_id: str, part: int, expires: timedelta) -> str:
@@ -184,7 +186,7 @@ class BlobStore:
 
     def presign_download(self, digest: str, expires: timedelta) -> str:
         """Return a URL of the public endpoint that gives the blob by a plain HTTP GET."""
-        return str(self._public.get_presigned_url("GET", self._bucket, content_key(digest), expires=expires))
+        return str(self._public.get_presigned_url("GET", self._bucket, self._key(digest), expires=expires))
 
     async def adopt_upload(self, upload_id: str, parts: int, digest: str, size: int) -> None:
         """Make the staged parts 1 … `parts`, one after the other, the blob `digest`, and delete them.
@@ -227,6 +229,9 @@ class BlobStore:
         """Return the ids of uploads with staged parts, of which none was written since `older_than`."""
         return await self._run(self._list_staging, older_than)
 
+    def _key(self, digest: str) -> str:
+        return self._area + content_key(digest)
+
     async def _run(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
@@ -248,7 +253,7 @@ class BlobStore:
         *,
         verify_existing: bool = False,
     ) -> None:
-        key = content_key(digest)
+        key = self._key(digest)
         # Equal blobs that arrive at once are sent once.
         lock = self._writing.setdefault(digest, asyncio.Lock())
         async with lock:
@@ -308,7 +313,7 @@ class BlobStore:
         if length <= 0:
             return b""
         with translated(digest):
-            response = self._client.get_object(self._bucket, content_key(digest))
+            response = self._client.get_object(self._bucket, self._key(digest))
         data = bytearray()
         chunks = chunks_of(response, digest)
         for chunk in chunks:
@@ -319,7 +324,7 @@ class BlobStore:
         return bytes(data[:length])
 
     def _open_stream(self, digest: str, start: int, end: int | None) -> BlobStream:
-        key = content_key(digest)
+        key = self._key(digest)
         if end is not None and end <= start:
             return BlobStream(iter(()), 0, None, self._run)
         with translated(digest):

@@ -14,7 +14,13 @@ from vitrine_common.documents.account import (
 )
 from vitrine_common.documents.audit import AuditEntry
 from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
-from vitrine_common.documents.build import Build, Environment, EnvironmentLayer, EnvironmentWheel
+from vitrine_common.documents.build import (
+    Build,
+    Environment,
+    EnvironmentLayer,
+    EnvironmentWheel,
+    PackedPart,
+)
 from vitrine_common.documents.claim import CheckDataset, ClaimCheck, ClaimCheckRequest, OwnInput, Repeat
 from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.deletion import Deletion, DeletionKind, DoomedBlob
@@ -82,6 +88,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
     ClaimCheckRequest,
     Build,
     Environment,
+    PackedPart,
     Run,
     WorkerPermit,
     ClaimCheck,
@@ -146,6 +153,7 @@ __all__ = [
     "Output",
     "OutputSummary",
     "OwnInput",
+    "PackedPart",
     "Receipt",
     "Repeat",
     "ResourceSample",

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel
 
-from vitrine_common.documents.base import Index, Leased, WorkDocument
+from vitrine_common.documents.base import Document, Index, Leased, WorkDocument
 from vitrine_common.documents.model import BuildProblem
 from vitrine_common.messages.build import EnvironmentRequest
 from vitrine_common.states import BuildState
@@ -81,6 +81,7 @@ class Environment(Leased):
     `sources` are the hashes of the source distributions that wheels were built from, by package.
     `sbom_digest` and `provenance_digest` name blobs: a CycloneDX document, and an in-toto statement that is
     signed by whoever serves it. They and `wheels` are written after `ready_at`, and before a build succeeds.
+    `replica_digest` names what other hosts put it together from, once one has asked.
     """
 
     COLLECTION: ClassVar[str] = "environments"
@@ -100,3 +101,19 @@ class Environment(Leased):
     wheels: list[EnvironmentWheel] = []
     sbom_digest: str | None = None
     provenance_digest: str | None = None
+    replica_digest: str | None = None
+
+
+class PackedPart(Document):
+    """A layer, its bytecode or a root file system, packed for other hosts; `_id` names it.
+
+    `used_at` is when a builder last told somebody of it: what was not used for longest goes first.
+    """
+
+    COLLECTION: ClassVar[str] = "packed_parts"
+    WRITER: ClassVar[str] = "builder"
+
+    digest: str
+    size_bytes: int
+    unpacked_bytes: int
+    used_at: datetime

@@ -18,6 +18,8 @@ class EnvironmentRequest(BaseModel):
     but Python. `extras` are optional lists of the file; `refresh` forgets what the index said before.
     `system` are Debian packages beside them, `system_file_digest` the bytes of a file with more of them.
     `environment_digest` alone asks for an environment that was made before, from the lock that is kept.
+    `store` is the mark of the environments' folder that the asker sees, "" where it has none: a builder that
+    works in another one packs the environment for it (see `vitrine_common.replicas`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +35,7 @@ class EnvironmentRequest(BaseModel):
     system_file_digest: str | None = None
     system_file_name: str = "packages.txt"
     environment_digest: str | None = None
+    store: str | None = None
     refresh: bool = False
 
 
@@ -79,6 +82,7 @@ class BuildProgress(Progress):
         "assemble",
         "load",
         "push",
+        "replicate",
         "done",
         "failed",
     ]

@@ -28,7 +28,8 @@ from vitrine_builder.sdists.memory import built_wheel, recall, remember, remembe
 from vitrine_builder.sdists.sandbox import BuildSandboxes, SandboxFailure
 from vitrine_builder.sdists.wheel import BadWheelError, check_wheel
 from vitrine_builder.simple_index import IndexFile, SimpleIndexes
-from vitrine_builder.workspace import Workspace, publish
+from vitrine_builder.workspace import Workspace
+from vitrine_common.drafts import publish
 from vitrine_common.usage import environment_use
 
 MAX_SDIST_BYTES = 512 << 20

@@ -24,7 +24,8 @@ from vitrine_builder.system.apt import Apt
 from vitrine_builder.system.bytecode import compile_python
 from vitrine_builder.system.container import Container, Folder
 from vitrine_builder.system.turn import turn
-from vitrine_builder.workspace import Workspace, publish
+from vitrine_builder.workspace import Workspace
+from vitrine_common.drafts import publish
 
 FORMAT_VERSION = 1
 INCLUDED = ("ca-certificates", "fonts-dejavu-core", "python3", "python3-distutils", "python3-venv")

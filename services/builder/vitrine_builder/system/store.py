@@ -25,8 +25,9 @@ from vitrine_builder.system.bases import Base, Bases
 from vitrine_builder.system.bytecode import compile_python
 from vitrine_builder.system.container import Container
 from vitrine_builder.system.turn import turn
-from vitrine_builder.workspace import Workspace, publish
+from vitrine_builder.workspace import Workspace
 from vitrine_common.digests import digest_of_json
+from vitrine_common.drafts import publish
 
 FORMAT_VERSION = 1
 """Counts changes in how a layer is made; a new number means new digests for all of them."""

@@ -20,7 +20,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 WHITEOUT = ".wh."
 _EMPTIED = (
@@ -51,6 +51,16 @@ _FILES = {
 _SHARED = frozenset({"tmp", "var/tmp"})
 _CHANGED_DAY = "1"
 """The day of a user's last change of password; the real one would differ from day to day."""
+
+
+class Sink(Protocol):
+    """Where an archive is written, from its beginning to its end."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take bytes."""
+
+    def tell(self) -> int:
+        """Return how many were taken."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ def share(base: Path, tree: Path, changed: Iterable[str]) -> None:
             os.utime(path, ns=(0, 0))
 
 
-def write_archive(tree: Path, file: BinaryIO, difference: Difference | None = None) -> str:
+def write_archive(tree: Path, file: Sink, difference: Difference | None = None) -> str:
     """Write `tree`, or only its difference to a base, as a tar; return the archive's digest."""
     sink = _Digesting(file)
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
@@ -204,7 +214,7 @@ def _add(archive: tarfile.TarFile, name: str, source: Path | None, links: dict[t
 class _Digesting:
     """A file that digests what is written to it."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self.digest = hashlib.sha256()
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from vitrine_builder.workspace import Workspace
-from vitrine_common.shelf import layers_of
 
 MARK_SECONDS = 60.0
 """How exactly the time of the last use is written down."""
@@ -34,15 +32,25 @@ class Made:
         return f"sha256:{self.path.name}"
 
 
-def environments(workspace: Workspace) -> list[Made]:
-    """Return every finished environment; the one that was not used for longest comes first."""
+def environments(store: Path) -> list[Made]:
+    """Return every finished environment of the folder `store`; what was not used for longest comes first."""
     found = []
-    for path in named(workspace.root):
+    for path in named(store):
         with contextlib.suppress(OSError, ValueError):
             layers, system, base = layers_of(path)
             used = (path / "environment.json").stat().st_mtime
             found.append(Made(path, layers, _name(system), _name(base), used))
     return sorted(found, key=lambda made: made.used)
+
+
+def layers_of(environment: Path) -> tuple[frozenset[str], str | None, str | None]:
+    """Return what an environment is made of: its layers, its system packages, and their base.
+
+    Raises:
+        FileNotFoundError: it is gone, or was not made by a builder.
+    """
+    kept = json.loads((environment / "environment.json").read_bytes())
+    return frozenset(kept.get("layers", ())), kept.get("system"), kept.get("base")
 
 
 def named(folder: Path) -> Iterator[Path]:
@@ -54,7 +62,7 @@ def named(folder: Path) -> Iterator[Path]:
 
 
 def mark(description: Path) -> None:
-    """Write down that what `description` describes is used now."""
+    """Write down that what `description` describes is used now; whoever may not leaves it."""
     with contextlib.suppress(OSError):
         if time.time() - description.stat().st_mtime > MARK_SECONDS:
             os.utime(description)
