@@ -39,6 +39,9 @@ _OWN = frozenset({"conda-meta", "CACHEDIR.TAG"})
 _WAIT_SECONDS = 0.1
 
 
+_COMES_ANYWAY = re.compile(r"(?:pip|python)(?:\W.*)?")
+
+
 @dataclass(frozen=True)
 class Conda:
     """Provides conda parts.
@@ -111,7 +114,7 @@ class Conda:
             publish(draft, self.layers.place(package))
 
     def _check(self, part: CondaPart, name: str) -> None:
-        first = part.specs[0]
+        first = next(spec for spec in part.specs if not _COMES_ANYWAY.fullmatch(spec[1]))
         if not self.channels:
             sentence = (
                 f"{name} line {first[0]}: `{first[1]}` comes from a conda channel, and the platform has "

@@ -201,18 +201,30 @@ def test_a_python_that_models_run_on_needs_no_conda(python: str) -> None:
     assert read_requirements(text.encode(), "e.yaml", (), "3.11").conda is None
 
 
-@pytest.mark.parametrize("python", ["python=3.10", "python>=3.12", "python=2", "python=3.1", "pythonia"])
-def test_another_python_needs_conda(python: str) -> None:
-    text = CONDA.replace("python=3.11", python)
+@pytest.mark.parametrize("python", ["python=3.10", "python>=3.12", "python=2", "python=3.1"])
+def test_another_python_is_refused_by_its_line(python: str) -> None:
+    said = refusal(CONDA.replace("python=3.11", python), "e.yaml")
+    assert (
+        said == f"e.yaml line 4: `{python}` is not to be had: models run on Python 3.11; write `python=3.11`"
+    )
+
+
+def test_a_package_that_begins_like_python_needs_conda() -> None:
+    text = CONDA.replace("python=3.11", "pythonia")
     conda = read_requirements(text.encode(), "e.yaml", (), "3.11").conda
-    assert conda == CondaPart(((4, python), (5, "pip")), ("conda-forge",))
+    assert conda == CondaPart(((4, "pythonia"), (5, "pip")), ("conda-forge",))
 
 
 def test_packages_of_conda_are_kept_with_their_lines() -> None:
-    text = CONDA.replace("  - pip\n", "  - R-base = 4.4\n  - libpq >=16,<17\n")
+    text = CONDA.replace("  - pip\n", "  - R-base = 4.4\n  - libpq >=16,<17\n  - zlib 1.3\n")
     requirements = read_requirements(text.encode(), "environment.yml", (), "3.11")
     assert requirements.conda is not None
-    assert requirements.conda.specs == ((4, "python=3.11"), (5, "r-base= 4.4"), (6, "libpq>=16,<17"))
+    assert requirements.conda.specs == (
+        (4, "python=3.11"),
+        (5, "r-base= 4.4"),
+        (6, "libpq>=16,<17"),
+        (7, "zlib 1.3"),
+    )
     assert requirements.digest != read_requirements(CONDA.encode(), "environment.yml", (), "3.11").digest
 
 

@@ -53,7 +53,7 @@ def parse(data: bytes, name: str, python: str) -> Requirements:
         problem = f"more than {MAX_REQUIREMENTS} requirements"
         raise RequirementsError(name, None, problem, "name only what your code imports")
     channels = _channels(values.get("channels") or [], document, name)
-    conda = CondaPart(tuple(specs), channels) if _needs_conda(specs, python) else None
+    conda = CondaPart(tuple(specs), channels) if _only_conda(specs, python, name) else None
     return Requirements(tuple(lines), name, conda=conda)
 
 
@@ -94,7 +94,10 @@ def _spec(entry: str, number: int, name: str) -> str:
     if match is None:
         problem = f"`{entry[:80]}` is not a package of conda"
         raise RequirementsError(name, number, problem, "write a name and a version, as `numpy=2.4`")
-    return f"{match['name'].lower()}{' '.join(match['rest'].split())}"
+    rest = " ".join(match["rest"].split())
+    # `numpy 1.26` is conda's way to say `numpy=1.26`; without the space it would be another name.
+    between = " " if rest and rest[0] not in "=<>!~" else ""
+    return f"{match['name'].lower()}{between}{rest}"
 
 
 def _channels(entries: Any, document: Document, name: str) -> tuple[str, ...]:
@@ -108,15 +111,17 @@ def _channels(entries: Any, document: Document, name: str) -> tuple[str, ...]:
     return tuple(entry for entry in entries if entry != "nodefaults")
 
 
-def _needs_conda(specs: list[tuple[int, str]], python: str) -> bool:
-    """Tell whether the packages are more than Python, in the version that models run on, and pip."""
-    for _line, spec in specs:
-        if re.fullmatch(r"pip(?:\W.*)?", spec):
-            continue
-        name, _, rest = spec.partition("python")
-        if name or not _takes_python(rest.strip(), python):
-            return True
-    return False
+def _only_conda(specs: list[tuple[int, str]], python: str, name: str) -> list[tuple[int, str]]:
+    """Return what is not pip or Python. Raises RequirementsError for a Python that is not to be had."""
+    found = []
+    for line, spec in specs:
+        match = re.fullmatch(r"(pip|python)(\W.*)?", spec)
+        if match is None:
+            found.append((line, spec))
+        elif match[1] == "python" and not _takes_python((match[2] or "").strip(), python):
+            problem = f"`{spec}` is not to be had: models run on Python {python}"
+            raise RequirementsError(name, line, problem, f"write `python={python}`")
+    return found
 
 
 def _takes_python(wanted: str, python: str) -> bool:
