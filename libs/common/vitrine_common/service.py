@@ -55,9 +55,11 @@ class Platform:
         return task
 
     async def _relay_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self.work.relay_seconds)
-            for collection in self.database.written:
+        telling = self.database.telling
+        while telling:
+            for collection in telling:
+                # Evenly: all at once would hold up whatever is asked for at that moment.
+                await asyncio.sleep(self.work.relay_seconds / len(telling))
                 try:
                     await collection.outbox.drain()
                 except Exception as error:  # noqa: BLE001 - a server is away: look again in a moment
@@ -93,7 +95,7 @@ class Platform:
         for task in self._tasks:
             with suppress(asyncio.CancelledError, Exception):
                 await task
-        for collection in self.database.written:
+        for collection in self.database.telling:
             await collection.outbox.settle()
         self.database.close()
         await self.blobs.aclose()

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument, errors
 
 from vitrine_common.documents.base import Document, Index, to_bson
 from vitrine_common.errors import Conflict, Invalid, NotFound, StaleState, Unavailable
-from vitrine_common.messages import Message, seal
+from vitrine_common.messages import Envelope, Message, seal
 from vitrine_common.outbox import Outbox, Publisher, outbox_fields
 from vitrine_common.settings import MongoSettings
 
@@ -70,6 +70,13 @@ class Collection(Generic[D]):
                 f"{self._service} may not write {self._document.COLLECTION}: "
                 f"send {self._document.WRITER} a command instead"
             )
+
+    def _sealed(self, messages: Sequence[Message]) -> list[Envelope[Message]]:
+        if messages and not self._document.TELLS:
+            raise TypeError(
+                f"{self._document.__name__} has no outbox: set its TELLS to write messages with it"
+            )
+        return [seal(message) for message in messages]
 
     async def get(self, document_id: str) -> D:
         """Return the document; raises NotFound."""
@@ -142,7 +149,7 @@ class Collection(Generic[D]):
     async def insert(self, document: D, messages: Sequence[Message] = ()) -> D:
         """Store a new document with its messages, then publish them; raises Conflict when it exists."""
         self._check_writer()
-        envelopes = [seal(message) for message in messages]
+        envelopes = self._sealed(messages)
         raw = to_bson(document)
         raw["outbox"] = {envelope.id: envelope.model_dump_json() for envelope in envelopes}
         raw["outbox_count"] = len(envelopes)
@@ -180,7 +187,7 @@ class Collection(Generic[D]):
         Returns the document after the change, or None when nothing matched: the compare failed.
         """
         self._check_writer()
-        envelopes = [seal(message) for message in messages]
+        envelopes = self._sealed(messages)
         update: dict[str, Any] = {"$set": {**to_bson(changes), **outbox_fields(envelopes)}}
         incremented = dict(increments or {})
         if envelopes:
@@ -249,16 +256,17 @@ class Database:
         return self._collections[name]
 
     @property
-    def written(self) -> list[Collection[Any]]:
-        """The collections in use here that this service writes."""
-        return [c for c in self._collections.values() if self._service == c._document.WRITER]  # noqa: SLF001
+    def telling(self) -> list[Collection[Any]]:
+        """The collections in use here that this service writes along with messages."""
+        kinds = [(c, c._document) for c in self._collections.values()]  # noqa: SLF001
+        return [c for c, kind in kinds if kind.TELLS and self._service == kind.WRITER]
 
     async def ensure_indexes(self, documents: Sequence[type[Document]]) -> None:
         """Create the indexes of `documents`, and of their outboxes; existing ones stay."""
         with _translated():
             for document in documents:
-                outbox = Index(keys=(("outbox_count", 1),))
-                for index in (*document.INDEXES, outbox):
+                outbox = (Index(keys=(("outbox_count", 1),)),) if document.TELLS else ()
+                for index in (*document.INDEXES, *outbox):
                     await self._raw[document.COLLECTION].create_index(
                         list(index.keys), unique=index.unique, sparse=index.sparse
                     )

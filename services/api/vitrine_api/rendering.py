@@ -65,6 +65,7 @@ def static_url(path: str) -> str:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
+        auto_reload=False,  # it would look at every file of a page each time
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

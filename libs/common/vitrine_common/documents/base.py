@@ -24,13 +24,17 @@ class Index(BaseModel):
 
 
 class Document(BaseModel):
-    """One document. `WRITER` is the only service whose code may write the collection."""
+    """One document. `WRITER` is the only service whose code may write the collection.
+
+    Only documents of kinds that `TELLS` may be written along with messages: these collections have an outbox.
+    """
 
     model_config = ConfigDict(populate_by_name=True, extra="ignore")
 
     COLLECTION: ClassVar[str]
     WRITER: ClassVar[str]
     INDEXES: ClassVar[tuple[Index, ...]] = ()
+    TELLS: ClassVar[bool] = False
 
     id: str = Field(alias="_id")
     created_at: datetime = Field(default_factory=utcnow)

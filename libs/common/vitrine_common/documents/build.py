@@ -21,6 +21,7 @@ class Build(WorkDocument):
 
     COLLECTION: ClassVar[str] = "builds"
     WRITER: ClassVar[str] = "builder"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("state", 1), ("lease_expires_at", 1))),
         Index(keys=(("environment_digest", 1),)),

@@ -40,6 +40,7 @@ class ClaimCheckRequest(Document):
 
     COLLECTION: ClassVar[str] = "claim_requests"
     WRITER: ClassVar[str] = "api"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("version_id", 1), ("created_at", -1))),
         Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
@@ -83,6 +84,7 @@ class ClaimCheck(WorkDocument):
 
     COLLECTION: ClassVar[str] = "claim_checks"
     WRITER: ClassVar[str] = "runner"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("state", 1), ("created_at", 1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),

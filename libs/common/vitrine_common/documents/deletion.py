@@ -21,6 +21,7 @@ class Deletion(Leased):
 
     COLLECTION: ClassVar[str] = "deletions"
     WRITER: ClassVar[str] = "api"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("done", 1), ("due_at", 1))),
         Index(keys=(("subject_id", 1),)),

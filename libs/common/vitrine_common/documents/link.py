@@ -26,6 +26,7 @@ class ShareLink(Document):
 
     COLLECTION: ClassVar[str] = "links"
     WRITER: ClassVar[str] = "api"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("token_hash", 1),), unique=True),
         Index(keys=(("owner_id", 1), ("created_at", -1))),

@@ -60,6 +60,7 @@ class Version(Document):
 
     COLLECTION: ClassVar[str] = "versions"
     WRITER: ClassVar[str] = "api"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("model_id", 1), ("digest", 1)), unique=True),
         Index(keys=(("model_id", 1), ("number", 1)), unique=True),

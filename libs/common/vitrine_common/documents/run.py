@@ -57,6 +57,7 @@ class RunRequest(Document):
 
     COLLECTION: ClassVar[str] = "run_requests"
     WRITER: ClassVar[str] = "api"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("version_id", 1), ("created_at", -1))),
         Index(keys=(("link_id", 1), ("visitor_id", 1), ("created_at", -1))),
@@ -127,6 +128,7 @@ class Run(WorkDocument):
 
     COLLECTION: ClassVar[str] = "runs"
     WRITER: ClassVar[str] = "runner"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("version_id", 1), ("state", 1), ("created_at", -1))),
         Index(keys=(("link_id", 1), ("state", 1), ("created_at", -1))),

@@ -15,6 +15,7 @@ class TrainRequest(Document):
 
     COLLECTION: ClassVar[str] = "train_requests"
     WRITER: ClassVar[str] = "api"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (Index(keys=(("owner_id", 1), ("created_at", -1))),)
 
     owner_id: str
@@ -30,6 +31,7 @@ class Trial(WorkDocument):
 
     COLLECTION: ClassVar[str] = "trials"
     WRITER: ClassVar[str] = "trainer"
+    TELLS: ClassVar[bool] = True
     INDEXES: ClassVar[tuple[Index, ...]] = (
         Index(keys=(("owner_id", 1), ("created_at", -1))),
         Index(keys=(("state", 1), ("lease_expires_at", 1))),

@@ -19,6 +19,8 @@ _LOOK_BACK_SECONDS = 24 * 3600
 _SETTLED_SECONDS = 10.0
 """Younger runs are left to their event."""
 _BATCH = 200
+_BETWEEN_SECONDS = 0.01
+"""Rest between two receipts: thousands may be due, and pages are asked for meanwhile."""
 _OPEN = 20_000
 
 
@@ -82,6 +84,7 @@ class CatchUp:
             self._open.discard(run_id)
             if run.state in ATTESTED and run_id not in done and not run.synchronous:
                 issued += await self._issue(run_id)
+                await asyncio.sleep(_BETWEEN_SECONDS)
         return issued
 
     async def _issue(self, run_id: str) -> int:
