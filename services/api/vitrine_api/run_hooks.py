@@ -158,7 +158,8 @@ class RunHooks:
         with self._hub.listen(hook.id) as queue:
             while True:
                 try:
-                    news = await asyncio.wait_for(queue.get(), _PIECES_SECONDS if pieces else _LOOK_SECONDS)
+                    async with asyncio.timeout(_PIECES_SECONDS if pieces else _LOOK_SECONDS):
+                        news = await queue.get()
                 except TimeoutError:
                     if not pieces and not await self._goes_on(hook):
                         return
