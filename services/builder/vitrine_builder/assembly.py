@@ -82,7 +82,8 @@ class Assembly:
         for path in [path for path, source in self._laid.items() if wanted.get(path) != source]:
             Path(f"{self.root}/{path}").unlink()
             del self._laid[path]
-        needed = {folder for path in wanted for folder in _above(path)} | self._own
+        holding = {path.rpartition("/")[0] for path in wanted}
+        needed = holding | {folder for path in holding for folder in _above(path)} | self._own
         for folder in sorted(self._folders - needed, reverse=True):
             # One that a file stood in the way of was never made.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import docker
@@ -22,6 +23,7 @@ from vitrine_builder.failures import BuildFailure
 from vitrine_builder.images.config import BaseImage, ImageLayer
 from vitrine_builder.images.docker import REPOSITORY, Daemon
 from vitrine_builder.images.plan import plan_layers
+from vitrine_builder.images.tar import Entry, Tar
 from vitrine_builder.images.work import Images, name_of
 from vitrine_builder.lock import Lock
 from vitrine_builder.materialise import Materialised
@@ -179,6 +181,28 @@ async def test_a_daemon_gets_what_it_lacks_and_runs_it(tmp_path: Path, docker_da
         assert b"3.4.4" in said
         for made in (first, second):
             client.images.remove(name_of(made.digest))
+
+
+async def test_what_a_daemon_lacks_is_read_once(
+    tmp_path: Path, docker_daemon: DockerDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Counter[Sequence[Entry]] = Counter()
+    chunks = Tar.chunks
+
+    def counted(tar: Tar) -> Iterator[bytes]:
+        read[tar.entries] += any(entry.source for entry in tar.entries)
+        return chunks(tar)
+
+    monkeypatch.setattr(Tar, "chunks", counted)
+    async with builder(tmp_path, docker_daemon) as parts:
+        made = []
+        for requirements in (FIRST, SECOND):
+            read.clear()
+            made.append((await make(parts, requirements))[1])
+            assert set(read.values()) == {0, 1}, "of what every environment has, and of wheels"
+    with contextlib.closing(docker_daemon.client()) as client:
+        for each in made:
+            client.images.remove(name_of(each.digest))
 
 
 async def test_bytecode_follows_in_an_image_of_its_own(tmp_path: Path, docker_daemon: DockerDaemon) -> None:

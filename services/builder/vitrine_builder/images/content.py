@@ -14,6 +14,7 @@ from vitrine_builder.images.config import ImageLayer, Kind
 from vitrine_builder.images.tar import Entry, Tar, file_entry, link_entry, whole
 from vitrine_builder.layers import Layer, LayerFile
 from vitrine_builder.lock import Target
+from vitrine_builder.references import mark
 from vitrine_builder.workspace import Workspace
 from vitrine_common.ids import new_id
 
@@ -186,8 +187,10 @@ class DiffIds:
 
     def group(self, layers: Sequence[Layer], hidden: Sequence[str] = ()) -> HashedTar:
         """Return the tar of `layers`, with its diff id where it was hashed before."""
+        place = self._place(layers, hidden)
         try:
-            known = Hashed(*json.loads(self._place(layers, hidden).read_bytes()))
+            known = Hashed(*json.loads(place.read_bytes()))
+            mark(place)
         except (FileNotFoundError, ValueError):
             known = None
         return HashedTar(lambda: Tar(wheel_entries(layers, self.target, hidden)), known)

@@ -77,6 +77,8 @@ class Delivery:
         """Return how many parts, from the bottom, the daemon has."""
         known = self._known
         for number, part in enumerate(self._work.parts):
+            if part.is_new:
+                return number
             longer = [layers for layers in known if len(layers) > number]
             # Only now: to know a diff id may mean to read the tar.
             known = [layers for layers in longer if layers[number] == part.diff_id()]

@@ -50,6 +50,7 @@ class Daemon:
 
     url: str
     timeout: float = 600.0
+    _layers: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     _client: docker.APIClient | None = field(default=None, repr=False)
     _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -136,7 +137,9 @@ class Daemon:
 
     def own_layers(self) -> list[tuple[str, ...]]:
         """Return the diff ids of every image of ours, unfinished ones included."""
-        return [self.layers_of(image) for image in self._own()]
+        # An image's id is the digest of what names its layers: it is asked for once.
+        self._layers = {image: self._layers.get(image) or self.layers_of(image) for image in self._own()}
+        return list(self._layers.values())
 
     def _own(self) -> list[str]:
         try:

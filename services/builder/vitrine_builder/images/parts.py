@@ -26,6 +26,10 @@ class Part(Protocol):
     def is_base(self) -> bool:
         """Whether it belongs to what images stand on."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody here has read it before, so that no image holds it either."""
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the tar."""
 
@@ -44,6 +48,7 @@ class FixedPart:
     """A layer that is known from the start."""
 
     layer: ImageLayer
+    is_new = False
 
     @property
     def size(self) -> int:
@@ -86,6 +91,11 @@ class _TarPart(ABC):
         """Bytes of the tar."""
         return self.tar.size
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody here has read it before: whatever is not remembered may have been read."""
+        return False
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the tar."""
         return self.tar.chunks()
@@ -107,6 +117,11 @@ class WheelsPart(_TarPart):
     def tar(self) -> HashedTar:
         """What is sent."""
         return self.diff_ids.group(self.layers, self.hidden)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody here has read it before."""
+        return not self.tar.is_remembered
 
     def finished(self) -> ImageLayer:
         """Return the layer."""
