@@ -118,9 +118,7 @@ class Environments:
             raise NotFound("a blind link does not tell which packages its model uses")
         found = await self.find(version)
         if found is None:
-            building = version.state is VersionState.BUILDING
-            when = "is still being made; try again when the version is ready" if building else "was not made"
-            raise NotFound(f"the environment of this version {when}")
+            raise NotFound(_missing(principal, version))
         return found
 
     async def find(self, version: Version) -> Told | None:
@@ -197,6 +195,16 @@ def locked(lock: str) -> list[PackageOut]:
 def conda_of(lock: str) -> list[str]:
     """Return the packages of a lock's conda part, as `folder/name=version=build sha256:…`."""
     return [line.removeprefix(_CONDA) for line in lock.splitlines() if line.startswith(_CONDA)]
+
+
+def _missing(principal: Principal, version: Version) -> str:
+    """Say why a version has no environment; what the builder said is for those who may see the version."""
+    if version.state is VersionState.BUILDING:
+        return "the environment of this version is still being made; try again when the version is ready"
+    problem = version.build_problem
+    if problem is None or isinstance(principal, Visitor):
+        return "the environment of this version was not made"
+    return f"the environment of this version was not made. {problem.message}"
 
 
 def layers_of(environment: Environment) -> list[EnvironmentLayerOut]:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from packaging.utils import canonicalize_name
 
 from vitrine_builder.requirements import RequirementsError
+from vitrine_common.documents import PASSING_REASONS
 
 LOG_TAIL_LINES = 40
 
@@ -38,14 +39,7 @@ class FailureReason(StrEnum):
     INTERNAL = "internal"
 
 
-RETRIED = frozenset(
-    {
-        FailureReason.INDEX_UNREACHABLE,
-        FailureReason.DISK_FULL,
-        FailureReason.TIMEOUT,
-        FailureReason.INTERNAL,
-    }
-)
+RETRIED = frozenset(FailureReason(reason) for reason in PASSING_REASONS)
 
 
 class BuildFailure(Exception):

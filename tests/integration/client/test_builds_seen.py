@@ -121,6 +121,11 @@ async def test_both_tell_the_culprit_and_why(
     shown = re.search(r"Why it failed</p><p[^>]*>([^<]*)", page)
     assert shown
     assert "six==99.0" in shown[1]
+    assert "Change it and push again" in page
+    reference = f"{author.name}/seen@{re.search(r'@([0-9]+) could not be built', said.err)[1]}"  # type: ignore[index]
+    told = await command("env", "show", reference)
+    assert told.status == 1
+    assert "was not made. requirements.txt line 1: There is no version `six==99.0`" in told.err
 
 
 @pytest.fixture

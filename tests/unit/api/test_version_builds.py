@@ -8,9 +8,10 @@ from vitrine_api import views
 from vitrine_api.manifests import Bundle
 from vitrine_api.presenters.models import build_view
 from vitrine_api.versions import _build
+from vitrine_builder.failures import RETRIED, FailureReason
 from vitrine_common.bundle import Manifest
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import Build, Version
+from vitrine_common.documents import PASSING_REASONS, Build, BuildProblem, Version
 from vitrine_common.messages import EnvironmentRequest
 from vitrine_common.spec import load_spec
 from vitrine_common.states import BuildState, VersionState
@@ -58,3 +59,17 @@ def test_a_build_whose_builder_died_waits_and_does_not_claim_to_be_made() -> Non
     assert (living.state, living.step) == ("building", "download")
     assert dead.state == "queued"
     assert "the next one that is there takes it up" in dead.step
+
+
+def test_who_is_not_at_fault_is_not_told_to_change_anything() -> None:
+    def shown(reason: str) -> views.BuildView:
+        problem = BuildProblem(reason=reason, message="It went wrong.")
+        failed = version().model_copy(update={"state": VersionState.BUILD_FAILED, "build_problem": problem})
+        return build_view(failed, None)
+
+    assert [shown(reason).passes for reason in ("disk_full", "index_unreachable", "no_such_version")] == [
+        True,
+        True,
+        False,
+    ]
+    assert all(FailureReason(reason) in RETRIED for reason in PASSING_REASONS)

@@ -26,7 +26,15 @@ from vitrine_common.documents.dataset import Dataset, DatasetVersion
 from vitrine_common.documents.deletion import Deletion, DeletionKind, DoomedBlob
 from vitrine_common.documents.link import LinkAttempts, LinkCode, LinkPass, ShareLink
 from vitrine_common.documents.mail import Mail
-from vitrine_common.documents.model import BlobGrant, BuildProblem, Lineage, Model, Upload, Version
+from vitrine_common.documents.model import (
+    PASSING_REASONS,
+    BlobGrant,
+    BuildProblem,
+    Lineage,
+    Model,
+    Upload,
+    Version,
+)
 from vitrine_common.documents.notification import Notification, NotificationWishes
 from vitrine_common.documents.permit import WorkerPermit
 from vitrine_common.documents.receipt import Receipt, SigningKey
@@ -109,6 +117,7 @@ COLLECTIONS: tuple[type[Document], ...] = (
 __all__ = [
     "COLLECTIONS",
     "LONG_AGO",
+    "PASSING_REASONS",
     "AccountTicket",
     "AccountUse",
     "ApiToken",

@@ -43,6 +43,10 @@ class Lineage(BaseModel):
     metrics: dict[str, float] = {}
 
 
+PASSING_REASONS = frozenset({"index_unreachable", "disk_full", "timeout", "internal"})
+"""Why a build may fail though nothing of what was pushed is at fault: the same may be made later."""
+
+
 class BuildProblem(BaseModel):
     """Why the environment cannot be made, for a person."""
 
@@ -50,6 +54,11 @@ class BuildProblem(BaseModel):
     message: str
     culprit: str | None = None
     log_tail: str = ""
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same may be made later, without a change."""
+        return self.reason in PASSING_REASONS
 
 
 class Version(Document):

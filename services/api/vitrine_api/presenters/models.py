@@ -83,6 +83,7 @@ def build_view(version: Version, build: Build | None, news: dict[str, Any] | Non
         step=str(said.get("message") or said.get("step") or step),
         progress=done / total if isinstance(done, int) and isinstance(total, int) and total else None,
         message=problem.message if problem else "",
+        passes=problem.passes if problem else False,
         log_tail=problem.log_tail if problem else "",
         total_ms=(finished - started).total_seconds() * 1000 if finished else None,
         cached=build.reused if build else False,

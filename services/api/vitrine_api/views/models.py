@@ -99,6 +99,8 @@ class BuildView:
     """From 0 to 1."""
     message: str = ""
     """The reason that a person can act on, when it failed."""
+    passes: bool = False
+    """Whether the same may be made later, without a change."""
     log_tail: str = ""
     total_ms: float | None = None
     cached: bool = False
