@@ -14,9 +14,9 @@ from vitrine_builder.images.config import ImageLayer, Kind
 from vitrine_builder.images.tar import Entry, Tar, file_entry, link_entry, whole
 from vitrine_builder.layers import Layer, LayerFile
 from vitrine_builder.lock import Target
-from vitrine_builder.references import mark
 from vitrine_builder.workspace import Workspace
 from vitrine_common.ids import new_id
+from vitrine_common.references import mark
 
 ROOT = "env"
 _FORMAT = 2
