@@ -33,6 +33,8 @@ from vitrine_runner.execution import Desk
 from vitrine_runner.figures import Figures
 from vitrine_runner.gpus import find_gpus
 from vitrine_runner.handlers import make_routers
+from vitrine_runner.keeping import Keeping
+from vitrine_runner.least import LeastWorkers
 from vitrine_runner.permits import Permits
 from vitrine_runner.placement import Placement
 from vitrine_runner.repository import Checks, Runs
@@ -82,7 +84,10 @@ async def use(
         parts.push_async_callback(bundles.aclose)
         fleet = Fleet()
         shelf = await parts.enter_async_context(open_shelf(platform))
-        pool = _pool(platform, settings, engine, bundles, fleet, shelf)
+        permits = Permits(platform.database, fleet, platform.holder, platform.work.lease_seconds)
+        platform.background(permits.renew_forever(), "permits")
+        pool = _pool(settings, engine, bundles, permits, shelf)
+        keeping = Keeping(LeastWorkers(platform.database), pool, permits, fleet, platform.holder)
         parts.push_async_callback(pool.aclose)
         work = platform.work
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
@@ -110,9 +115,9 @@ async def use(
         platform.background(cancellation.expire_forever(), "expiry")
         await parts.enter_async_context(_checking(platform, settings, engine, bundles, pool))
         await parts.enter_async_context(_calling(platform, settings, pool))
-        warming = Warming(engine, pool.shelf, pool, settings)
-        context.set_global("warming", warming)
-        platform.background(warming.keep_forever(), "environments ready ahead")
+        await parts.enter_async_context(
+            _ready_ahead(platform, Warming(engine, pool.shelf, pool, settings), keeping)
+        )
         yield
 
 
@@ -132,17 +137,28 @@ async def _calling(platform: Platform, settings: RunnerSettings, pool: WorkerPoo
         await calling.close(settings.stop_seconds)
 
 
-def _pool(  # noqa: PLR0917
-    platform: Platform,
+@asynccontextmanager
+async def _ready_ahead(platform: Platform, warming: Warming, keeping: Keeping) -> AsyncIterator[None]:
+    """Have environments and workers ready that nobody asked for yet, while the block lasts."""
+    context = platform.bus.broker.context
+    context.set_global("warming", warming)
+    context.set_global("keeping", keeping)
+    platform.background(warming.keep_forever(), "environments ready ahead")
+    platform.background(keeping.keep_forever(), "workers ready ahead")
+    try:
+        yield
+    finally:
+        await keeping.close()
+
+
+def _pool(
     settings: RunnerSettings,
     engine: Engine,
     bundles: Bundles,
-    fleet: Fleet,
+    permits: Permits,
     shelf: Shelf,
 ) -> WorkerPool:
     """Return the pool of workers, with this host's GPUs and its share of what the fleet may have."""
-    permits = Permits(platform.database, fleet, platform.holder, platform.work.lease_seconds)
-    platform.background(permits.renew_forever(), "permits")
     gpus = find_gpus(wanted=settings.takes_gpu_runs, certain=settings.gpu == "on")
     return WorkerPool(engine, bundles, shelf, settings, gpus=gpus, permits=permits)
 

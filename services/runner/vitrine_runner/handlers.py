@@ -36,6 +36,7 @@ from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
+from vitrine_runner.keeping import Keeping
 from vitrine_runner.warming import Warming
 
 NEWS = timedelta(minutes=10)
@@ -44,6 +45,7 @@ NEWS = timedelta(minutes=10)
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
 TheFleet = Annotated[Fleet, Context("fleet")]
+TheKeeping = Annotated[Keeping, Context("keeping")]
 TheWarming = Annotated[Warming, Context("warming")]
 TheRecording = Annotated[CallBook, Context("recording")]
 TheEraser = Annotated[Eraser, Context("eraser")]
@@ -111,9 +113,10 @@ async def link_revoked(
     await claim_cancellation.cancel_link(envelope.payload.link_id)
 
 
-async def version_ready(envelope: Envelope[VersionReady], warming: TheWarming) -> None:
+async def version_ready(envelope: Envelope[VersionReady], warming: TheWarming, keeping: TheKeeping) -> None:
     """Have the version's environment ready: whoever pushes a model soon runs it."""
     ready = envelope.payload
+    keeping.look_again()
     is_news = utcnow() - envelope.occurred_at < NEWS
     if is_news and ready.environment_digest is not None and ready.owner_id is not None:
         place = WarmEnvironment(environment_digest=ready.environment_digest, owner_id=ready.owner_id)

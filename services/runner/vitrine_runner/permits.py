@@ -47,10 +47,14 @@ class Permits:
         self._lease_seconds = lease_seconds
         self._held: set[Permit] = set()
 
-    async def take(self, need: Need, most: int) -> Permit | None:
-        """Return a permit for one of `most` workers; None while others have them all."""
+    async def take(self, need: Need, most: int, *, ahead: bool = False) -> Permit | None:
+        """Return a permit for one of `most` workers; None while others have them all.
+
+        Those that stand ready `ahead` have permits of their own, beside the ones of a maximum.
+        """
+        kind = "ahead/" if ahead else ""
         for number in range(most):
-            key = f"{need.version_digest}/{need.owner_id}/{number}"
+            key = f"{kind}{need.version_digest}/{need.owner_id}/{number}"
             lease = {
                 "lease_token": secrets.token_hex(16),
                 "lease_holder": self._holder,

@@ -37,6 +37,8 @@ class Worker:
     """Its GPUs."""
     is_retired: Callable[[], bool] = lambda: False
     """Whether it may begin no more runs: its version has all its workers elsewhere."""
+    ahead: bool = False
+    """Whether it was started before anybody asked."""
     users: int = 0
     idle_since: float = field(default=0.0)
     served: int = 0

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from vitrine_common.documents import Conditions
-from vitrine_common.environments import image_reference, system_root
-from vitrine_common.errors import Invalid
-from vitrine_common.ids import new_id
 from vitrine_common.messages import WarmEnvironment
 from vitrine_common.shelf import EnvironmentGone, Shelf
 from vitrine_common.spec import Limits as SpecLimits
+from vitrine_common.spec import Spec
 from vitrine_common.states import Reason
 from vitrine_common.telemetry import span
 from vitrine_engine import (
     Engine,
-    Limits,
     Sandbox,
     SandboxSpec,
     StartError,
@@ -29,6 +27,7 @@ from vitrine_runner.errors import RunFault, ServedElsewhere
 from vitrine_runner.gpus import Gpus, Grant
 from vitrine_runner.loading import load_fault, model_of
 from vitrine_runner.permits import Permit, Permits
+from vitrine_runner.sandboxes import sandbox_spec
 from vitrine_runner.settings import RunnerSettings
 from vitrine_runner.standing import Standing
 from vitrine_runner.starts import Starts
@@ -82,6 +81,8 @@ class WorkerPool:
         self.ahead: Callable[[WarmEnvironment], Awaitable[None]] | None = None
         """Has an environment ready; asked for it while files of a version have yet to be fetched."""
         self._ahead: set[asyncio.Future[None]] = set()
+        self.wanted: AbstractSet[Need] | None = None
+        """The versions whose `scaling.min` is kept; every one as long as nobody has looked."""
 
     @property
     def workers(self) -> list[Worker]:
@@ -128,6 +129,44 @@ class WorkerPool:
         """Return what a run that was lent this worker runs on."""
         return conditions_of(lent.worker.sandbox, self._engine.name, lent.worker.limits)
 
+    def limits_of(self, spec: Spec) -> SpecLimits:
+        """Return what a worker of a version takes of this host."""
+        return spec.limits(self._settings.defaults, self._settings.ceiling)
+
+    def has_room_ahead(self, limits: SpecLimits) -> bool:
+        """Whether a worker that nobody asked for fits in: nothing makes way for it, and half stays free."""
+        kept = [worker for worker in self._living if worker.ahead]
+        used = sum(worker.limits.memory for worker in kept)
+        return (
+            self._has_room(limits.memory)
+            and (not limits.gpu or self.gpus.suffice(limits.gpu, limits.gpu_memory))
+            and len(kept) + 1 <= max(1, self._settings.max_workers // 2)
+            and (not kept or used + limits.memory <= self._settings.memory_bytes // 2)
+        )
+
+    async def start_ahead(self, need: Need, holds: AsyncExitStack) -> None:
+        """Start a worker that nobody asked for, unless there is no room; return when it is ready.
+
+        It takes over what `holds` holds. Raises RunFault when it cannot be made ready.
+        """
+        async with AsyncExitStack() as own:
+            coming = await own.enter_async_context(self._bundles.coming(need.version_digest))
+            bundle = await coming.files()
+            limits, most = self.limits_of(bundle.spec), bundle.spec.scaling.max
+            permit = await self._permits.take(need, most) if self._permits and most else None
+            if self._permits and permit is not None:
+                own.push_async_callback(self._permits.give_back, permit)
+            if (most and self._permits and permit is None) or not self.has_room_ahead(limits):
+                return
+            grant = self.gpus.grant(limits.gpu, limits.gpu_memory) if limits.gpu else None
+            if limits.gpu and grant is None:
+                return
+            own.push_async_exit(holds.pop_all())
+            worker = self._start(need, bundle, limits, own.pop_all(), grant=grant, permit=permit)
+            worker.ahead = True
+            worker.users -= 1
+        await asyncio.shield(worker.starting)
+
     @asynccontextmanager
     async def room(self, limits: SpecLimits) -> AsyncIterator[Grant | None]:
         """Set memory and GPUs aside while the block lasts, waiting for room if there is none.
@@ -172,7 +211,8 @@ class WorkerPool:
         for worker in sorted(self._workers, key=lambda worker: worker.idle_since):
             scaling = worker.bundle.spec.scaling
             patience = self._settings.idle_seconds if scaling.idle is None else float(scaling.idle)
-            least = self._permits.kept(worker.need, scaling.min) if self._permits else scaling.min
+            least = scaling.min if self.wanted is None or worker.need in self.wanted else 0
+            least = self._permits.kept(worker.need, least) if self._permits else least
             is_kept = worker.is_ready and len(self._of(worker.need)) <= least and not worker.is_retired()
             is_over = not worker.is_ready or worker.is_retired() or now - worker.idle_since >= patience
             if worker.is_idle and is_over and not is_kept:
@@ -203,7 +243,7 @@ class WorkerPool:
             if not coming.is_here:
                 self._get_ready(need)
             bundle = await coming.files()
-            limits = bundle.spec.limits(self._settings.defaults, self._settings.ceiling)
+            limits = self.limits_of(bundle.spec)
             self._check_gpus(limits)
             most = bundle.spec.scaling.max or self._settings.max_workers
             permit = None
@@ -330,32 +370,7 @@ class WorkerPool:
         self, need: Need, bundle: Bundle, limits: SpecLimits, grant: Grant | None = None
     ) -> SandboxSpec:
         """Return what a sandbox of a version is made of, whose environment is held; raises RunFault."""
-        environment = self.shelf.path(need.environment_digest)
-        try:
-            system = system_root(self.shelf.directory, environment)
-        except Invalid as error:
-            raise RunFault(Reason.PLATFORM_ERROR, str(error)) from error
-        return SandboxSpec(
-            id=new_id("worker"),
-            environment=environment,
-            image=image_reference(need.environment_digest),
-            system=system,
-            bundle=bundle.directory,
-            owner=need.owner_id,
-            limits=Limits(
-                memory_bytes=limits.memory,
-                cpus=limits.cpu,
-                processes=limits.processes,
-                disk_bytes=limits.disk,
-                output_bytes=self._settings.output_bytes,
-                log_bytes=self._settings.log_bytes,
-                wall_seconds=limits.timeout,
-            ),
-            binds=self._settings.binds,
-            env=grant.environment if grant else {},
-            gpu=limits.gpu > 0,
-            max_runs=bundle.spec.scaling.places,
-        )
+        return sandbox_spec(self.shelf, self._settings, need, bundle, limits, grant)
 
     def _begin_stop(self, worker: Worker) -> None:
         if worker not in self._workers:

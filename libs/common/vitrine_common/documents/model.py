@@ -77,6 +77,7 @@ class Version(Document):
         Index(keys=(("owner_id", 1), ("state", 1), ("created_at", -1))),
         Index(keys=(("build_id", 1),)),
         Index(keys=(("digest", 1),)),
+        Index(keys=(("spec.scaling.min", 1),)),
     )
 
     model_id: str

@@ -166,7 +166,7 @@ class Scaling(Section):
     """How many workers are kept for a version."""
 
     min: int = Field(default=0, ge=0, le=1000)
-    """Workers that stay when nobody asks; 0 stops the last one when it is idle."""
+    """Workers that stand ready before anybody asks, and stay; 0 stops the last one when it is idle."""
     max: int | None = Field(default=None, ge=1, le=1000)
     """Most workers at one time; the operator's default without it."""
     idle: Duration | None = None
