@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -16,8 +17,12 @@ from pydantic import SecretStr
 
 from builder_desk import Desk
 from builder_stores import Catalogue, left_behind, make_catalogue
+from system_base import lend_base, write_index, write_package
+from vitrine_builder.system import Base
 from vitrine_common.blobs import BlobStore
 from vitrine_common.documents import Build, Environment, PackedPart
+from vitrine_common.environments import system_root
+from vitrine_common.messages import EnvironmentRequest
 from vitrine_common.replicas import AREA, Replica, ReplicaFetcher
 from vitrine_common.settings import S3Settings
 from vitrine_common.shelf import EnvironmentGone, Shelf
@@ -170,8 +175,6 @@ async def test_a_damaged_archive_is_refused_and_leaves_nothing(
         )
     victim = replica.layers[0].archive
     client, key = archives._client, f"{AREA}sha256/{victim.digest[7:9]}/{victim.digest[9:]}"
-    import io
-
     client.put_object(archives._bucket, key, io.BytesIO(bytes(victim.size)), victim.size)
     host = tmp_path / "two"
     async with elsewhere(builder, host) as shelf:
@@ -262,3 +265,35 @@ async def test_bytecode_that_comes_later_is_added(
                 await asyncio.sleep(0.2)
         assert contents(host / name) == contents(here)
         assert first < set(contents(here))
+
+
+async def test_system_packages_come_with_their_root_file_system(
+    builder: Desk, catalogue: Catalogue, system_base: Base, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    write_package(archive, "tool", "1.2", files={"usr/share/tool/words": "hello"})
+    write_index(archive, system_base.release, system_base.architecture)
+    lend_base(system_base, builder.environments)
+    builder.environment |= {
+        "VITRINE_BUILDER_APT_SOURCES": f"file:{archive} {system_base.release} main",
+        "VITRINE_BUILDER_APT_UNSIGNED": "true",
+    }
+    await builder.stop()
+    await builder.start()
+    request = EnvironmentRequest(requirements=("part0",), requirements_name="x", system=("tool",))
+    build = await builder.end(await builder.ask(request))
+    assert build.environment_digest is not None, build.problem
+    digest = build.environment_digest
+    made = system_root(builder.environments, builder.path(build))
+    assert made is not None
+    host = tmp_path / "host"
+    async with elsewhere(builder, host) as shelf, shelf.held(digest) as environment:
+        root = system_root(host, environment)
+        assert root is not None
+        assert (root / "usr/share/tool/words").read_text() == "hello"
+        assert contents(root) == contents(made)
+        assert (root / "usr/share/tool").stat().st_mtime == 0
+    async with elsewhere(builder, host, limit=1) as shelf:
+        assert shelf.replicas is not None
+        shelf.replicas._eviction.run()
+    assert not root.exists()
