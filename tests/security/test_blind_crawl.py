@@ -160,6 +160,28 @@ async def test_the_owner_sees_no_single_run_and_no_time_of_one(blind: Blind) -> 
     assert quotas["max_runs_per_day"] == 0, "a counter that moves tells when there was a run"
 
 
+async def test_an_author_who_holds_the_address_cannot_watch_runs_go_by(blind: Blind) -> None:
+    """The number of runs left would tell when a reviewer was there; that none is left cannot be hidden."""
+    link = await blind.owner.share(blind.version["reference"], blind=True, max_runs=2)
+    author, reviewer = blind.api.client(), blind.api.client()
+
+    async def seen() -> tuple[Any, ...]:
+        described = (await author.get(f"/api/v1/links/{link['token']}")).json()
+        page = (await author.get(f"/s/{link['token']}")).text
+        opening = (await blind.owner.client.get(f"/api/v1/links/{link['id']}/opening")).text
+        return described, "runs-left" in page, opening
+
+    before = await seen()
+    assert (before[0]["runs_left"], before[1]) == (None, False)
+    for left in (1, 0):
+        run = await reviewer.post(f"/api/v1/links/{link['token']}/runs", json={})
+        await blind.api.finish(run.json()["id"])
+        after = await seen()
+        if left:
+            assert after == before
+    assert (after[0]["state"], after[0]["runs_left"]) == ("used_up", 0)
+
+
 async def test_use_is_told_by_days_that_are_over_and_in_groups(blind: Blind) -> None:
     await _score(blind, 0, 7)
     assert (await _shown(blind))["use"] == [], "today is not over"

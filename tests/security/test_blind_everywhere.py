@@ -7,8 +7,10 @@ asked for, whatever form is sent, and every operation of the OpenAPI document th
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import re
+import zipfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -111,6 +113,63 @@ async def test_a_door_and_what_is_behind_it(blind: Blind) -> None:
     assert (await closed.post(f"{path}/codes", json={"email": "reviewer@example.org"})).status_code == 202
     mail = await mail_to(blind.api.services.settings.mail_dir, "reviewer@example.org")
     assert_nothing_planted(blind, "the mail", httpx.Response(200, text=mail))
+
+
+async def test_the_addresses_of_programs(blind: Blind) -> None:
+    """The Open Inference Protocol and single runs, by the link's own addresses."""
+    place, model = f"/s/{blind.link['token']}", "models/model/versions/1"
+    tensors = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["again"]}]}
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        *(("GET", f"v2{rest}", {}) for rest in ("", "/health/live", "/health/ready", "/models/model")),
+        *(("GET", f"v2/{model}{rest}", {}) for rest in ("", "/ready", "/config", "/stats")),
+        ("GET", "v2/models/babbage", {}),
+        ("GET", "v2/models/model/versions/7", {}),
+        ("POST", "v2/models/model/infer", {"json": {"inputs": [{"name": "none"}]}}),
+        ("POST", "v2/models/model/infer", {"content": b"{"}),
+        ("GET", "v2/models/model/infer", {}),
+        ("POST", "v1/runs", {"json": tensors}),
+        ("POST", "v1/runs", {"json": {"inputs": {"text": "again"}}}),
+    ]
+    statuses = {}
+    for method, rest, options in asked:
+        answer = await blind.holder.request(method, f"{place}/{rest}", **options)
+        assert answer.status_code < 500, rest
+        assert_nothing_planted(blind, f"{method} {rest}", answer)
+        statuses[method, rest] = answer.status_code
+    assert statuses["GET", "v2/models/model"] == 200
+    assert statuses["POST", "v1/runs"] == 202
+
+
+async def test_no_time_of_the_authors_work_is_told(blind: Blind) -> None:
+    """When the version was pushed would tell which of several public records it is."""
+    versions = blind.api.services.repository.bundles.versions
+    then = datetime(1999, 3, 2, 1, 4, 6, tzinfo=UTC)
+    before = await versions.get(blind.version["id"])
+    await versions.update({"_id": before.id}, {"created_at": then, "updated_at": then})
+    try:
+        found = crawler(blind)
+        token = blind.link["token"]
+        count = 0
+        async for what, answer in found.crawl(
+            [f"/s/{token}", f"/api/v1/links/{token}", f"/s/{token}/export"]
+        ):
+            said = text_of(answer) + str(answer.headers) + "".join(map(str, _times_in(answer)))
+            assert "1999" not in said, what
+            assert "last-modified" not in answer.headers, what
+            count += 1
+        assert count > 20
+    finally:
+        await versions.update(
+            {"_id": before.id}, {"created_at": before.created_at, "updated_at": before.updated_at}
+        )
+
+
+def _times_in(answer: httpx.Response) -> list[tuple[int, ...]]:
+    """The times of an archive's members."""
+    if not answer.content.startswith(b"PK"):
+        return []
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return [member.date_time for member in archive.infolist()]
 
 
 async def test_refusals(blind: Blind) -> None:

@@ -110,6 +110,18 @@ def was_blind(link: ShareLink) -> bool:
     return link.blind or bool(link.identities) or bool(link.venue_id)
 
 
+def runs_left(link: ShareLink) -> int | None:
+    """Return how many runs a link's holder is told to have left; None without a limit.
+
+    None, too, while a blind link has any: whoever made it holds its address as well, and could watch a
+    reviewer's runs go by. Nobody but its reviewer has the address of a venue's link.
+    """
+    if link.max_runs is None:
+        return None
+    left = max(0, link.max_runs - link.runs_used)
+    return None if left and was_blind(link) and not link.venue_id else left
+
+
 def _group(link: ShareLink) -> str:
     return link.group_id or link.id
 

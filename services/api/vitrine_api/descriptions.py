@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vitrine_api import blindness
-from vitrine_api.blind_use import Use
+from vitrine_api.blind_use import Use, runs_left
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.links import NewLink
 from vitrine_api.monitoring import WINDOW, Summary
@@ -197,7 +197,7 @@ def link_out(
 
 def link_view(link: ShareLink, version: Version) -> LinkView:
     """Describe a link to its holder."""
-    left = None if link.max_runs is None else max(0, link.max_runs - link.runs_used)
+    left = runs_left(link)
     return LinkView(
         model=blindness.title(link, version),
         version_digest=blindness.digest(link, "bundle", version.digest),

@@ -221,7 +221,7 @@ class LinkView(BaseModel):
     state: Literal["active", "used_up"]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
-    runs_left: int | None
+    runs_left: int | None = Field(description="Null without a limit, and for blind links until none is left.")
     expires_at: datetime | None
     max_input_bytes: int | None
 

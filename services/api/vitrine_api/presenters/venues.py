@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vitrine_api.blind_use import runs_left
 from vitrine_api.presenters.models import version_url
 from vitrine_api.venues.hosting import takes_submissions
 from vitrine_api.venues.matrix import Cell, Matrix, Progress, Row
@@ -230,7 +231,6 @@ def reviewer_page(
 
 def _task(venue: Venue, task: Task, problems: tuple[FieldProblem, ...]) -> shown.TaskView:
     review, link = task.review, task.link
-    left = None if link is None or link.max_runs is None else max(0, link.max_runs - link.runs_used)
     return shown.TaskView(
         id=review.id,
         number=task.submission.number,
@@ -238,7 +238,7 @@ def _task(venue: Venue, task: Task, problems: tuple[FieldProblem, ...]) -> shown
         title=task.submission.title,
         author=task.author or "",
         try_url=f"/s/{task.token}" if task.open else None,
-        runs_left=left,
+        runs_left=runs_left(link) if link else None,
         questions=tuple(
             shown.Question(key=item.key, title=item.title, answer=review.verdicts.get(item.key, ""))
             for item in venue.checklist

@@ -146,16 +146,17 @@ class Receipts:
         """Return what opens the receipts of a blind link, for its owner: the key, and the author's digests.
 
         What visitors gave and got is theirs to show: with the key, their own copies open those commitments.
-        It is there before and after the link is un-blinded; handing it out un-blinds it. Raises NotFound.
+        It is there before and after the link is un-blinded; handing it out un-blinds it. What runs ran on is
+        in it only afterwards: before, it would tell whether there was one yet. Raises NotFound.
         """
         link = await self._repository.link(link_id)
         require(member, Action.CHANGE, link)
-        return await self.opening_of(link)
+        return await self.opening_of(link, with_runs=not link.blind)
 
-    async def opening_of(self, link: ShareLink) -> Opening:
+    async def opening_of(self, link: ShareLink, *, with_runs: bool = True) -> Opening:
         """Return what opens the receipts of a link, for whom that is was decided before."""
         version = await self._repository.version(link.version_id)
-        runs = await self._repository.runs_of_link(link.id, _OPENED_RUNS)
+        runs = await self._repository.runs_of_link(link.id, _OPENED_RUNS) if with_runs else []
         claimed = {
             Claimed("bundle", version.reference, version.digest),
             Claimed("spec", "vitrine.yaml", digest_of_json(version.spec)),

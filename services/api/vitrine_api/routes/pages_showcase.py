@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response
 
 from vitrine_api import blindness, front_matter, views
+from vitrine_api.blind_use import runs_left
 from vitrine_api.cards import card_of
 from vitrine_api.dependencies import address_of
 from vitrine_api.markdown import split_front_matter
@@ -62,7 +63,6 @@ async def _showcase(
     spec = spec_of(version)
     manifest = await services.models.manifest(version) if has_file_examples(spec) else None
     fields = run_fields(spec, manifest, f"{shown.place}/examples", sent, problems)
-    left = None if link.max_runs is None else max(0, link.max_runs - link.runs_used)
     matter, card = split_front_matter(await card_of(services, version, manifest))
     facts = front_matter.facts_of(matter)
     fields = with_samples(without_names(fields) if link.blind else fields, facts.samples)
@@ -83,7 +83,7 @@ async def _showcase(
         history=history,
         expires_at=link.expires_at,
         max_runs=link.max_runs,
-        runs_left=left,
+        runs_left=runs_left(link),
         problem=problem or None,
         unavailable=_unavailable(version),
     )
@@ -132,7 +132,7 @@ async def _panel(shown: Showing, record: RunRecord) -> views.RunPanel:
     return views.RunPanel(
         run=run_view(await shown.visit.services.runs.placed(record), shown.version, shown.reader),
         history=await shown.history(),
-        runs_left=None if link.max_runs is None else max(0, link.max_runs - link.runs_used),
+        runs_left=runs_left(link),
     )
 
 
