@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vitrine_api.scrubbed_streams import ScrubbedNews
 from vitrine_api.scrubbing import Scrubber, keyed_words
 from vitrine_api.specs import spec_of
 from vitrine_common.documents import ShareLink, Venue, Version
@@ -145,6 +146,10 @@ class Sight:
     def text(self, text: str) -> str:
         """Return a text that a program or the platform wrote about a run."""
         return self.scrub(text) if self.scrub else text
+
+    def news(self) -> ScrubbedNews:
+        """Return what news of one run pass before one follower is told."""
+        return ScrubbedNews(self.scrub)
 
     def digest(self, domain: Domain, raw: str) -> str:
         """Return a digest, or the commitment to it."""

@@ -55,8 +55,19 @@ class Scrubber:
     ) -> None:
         self._rename = rename
         self._names = self._aliases(paths)
-        self._words = _any_of([*identities, *hidden])
+        words = [*identities, *hidden]
+        self._words = _any_of(words)
         self._files = _files(self._names)
+        self.longest = max((len(word) for word in (*words, *self._names)), default=1)
+        """Characters of the longest word that is looked for."""
+
+    def straddling(self, text: str, place: int) -> tuple[int, int] | None:
+        """Return where a word begins and ends that a cut at `place` would go through, if there is one."""
+        for pattern in (self._words, self._files):
+            for match in pattern.finditer(text) if pattern is not None else ():
+                if match.start() < place < match.end():
+                    return match.span()
+        return None
 
     def _aliases(self, paths: Sequence[str]) -> dict[str, str]:
         """Map each path, and each base name that only one path has, to its alias."""
@@ -69,7 +80,7 @@ class Scrubber:
         """Return `text` without any of it."""
         if not text:
             return text
-        text = text[-MAX_TEXT:]
+        text = self._end_of(text)
         text = _EMAIL.sub(HIDDEN, text)
         text = _URL.sub(HIDDEN, text)
         text = _WINDOWS_PATH.sub(self._path, text)
@@ -78,6 +89,14 @@ class Scrubber:
             text = self._files.sub(lambda match: self._names[match[0]], text)
         text = _ADDRESS.sub(HIDDEN, text)
         return self._words.sub(HIDDEN, text) if self._words is not None else text
+
+    def _end_of(self, text: str) -> str:
+        """Return the end of a text that is too long, without what may be the end of a name."""
+        if len(text) <= MAX_TEXT:
+            return text
+        text = text[-MAX_TEXT:]
+        line = text.find("\n", 0, MAX_TEXT // 2)
+        return text[line + 1 :] if line >= 0 else text[self.longest :]
 
     def _path(self, match: re.Match[str]) -> str:
         """Return what stands for an absolute path: a library's own part, or an alias."""

@@ -14,14 +14,14 @@ from starlette.responses import Response, StreamingResponse
 from vitrine_api.pictures import SAFE_TYPES
 from vitrine_api.progress import Change, Follower
 from vitrine_api.run_inputs import safe_filename
+from vitrine_api.runs import RunRecord
+from vitrine_api.scrubbed_streams import ScrubbedNews
 from vitrine_common.blobs import BlobStore
 from vitrine_common.errors import VitrineError
 
 S = TypeVar("S")
 SANDBOX = "sandbox; default-src 'none'; frame-ancestors 'none'"
 EVENT_STREAM = "text/event-stream"
-_SAID = frozenset({"message", "log"})
-"""What of news a program has written."""
 
 
 async def event_stream(
@@ -58,21 +58,20 @@ def _lines(change: Change[S], encode: Callable[[Change[S]], list[tuple[str, str]
 
 
 def json_events(
-    describe: Callable[[S], BaseModel], text: Callable[[str], str] = str
+    describe: Callable[[S], BaseModel], news: ScrubbedNews | None = None
 ) -> Callable[[Change[S]], list[tuple[str, str]]]:
-    """Return an encoder of states as JSON and of news as they came, texts in them passed through `text`."""
+    """Return an encoder of states as JSON and of news: as they came, or as `news` makes them."""
 
     def encode(change: Change[S]) -> list[tuple[str, str]]:
-        if change.state is not None:
-            return [(change.kind, describe(change.state).model_dump_json(by_alias=True))]
-        news = change.news.payload if change.news else {}
-        told = {
-            key: text(value) if key in _SAID and isinstance(value, str) else value
-            for key, value in news.items()
-        }
-        if pieces := news.get("outputs"):
-            told["outputs"] = [{**piece, "text": text(str(piece["text"]))} for piece in pieces]
-        return [("progress", json.dumps(told))]
+        if change.state is None:
+            told = change.news.payload if change.news else {}
+            return [("progress", json.dumps(news(told) if news is not None else told))]
+        events = [(change.kind, describe(change.state).model_dump_json(by_alias=True))]
+        if news is not None and isinstance(change.state, RunRecord):
+            news.began(change.state.state)
+            rest = news.rest() if change.kind == "end" else None
+            events[:0] = [("progress", json.dumps(rest))] if rest else []
+        return events
 
     return encode
 

@@ -76,7 +76,11 @@ class LiveFeed:
         self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._left > 0:
             self._pending += self._decoder.decode(data)
-            self._pending = self._pending[-PIECE_CHARACTERS:]
+            if (
+                len(self._pending) > PIECE_CHARACTERS
+            ):  # from a line's beginning, so that no word is cut in two
+                end = self._pending[-PIECE_CHARACTERS:]
+                self._pending = end[end.find("\n") + 1 :] or end
             self._schedule()
 
     def streamed(self, name: str, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -257,26 +257,28 @@ def run_events(
 ) -> Callable[[Change[RunRecord]], list[tuple[str, str]]]:
     """Return an encoder of a run's changes as HTML fragments: `status`, `progress`, `done`."""
     shown: views.RunView | None = None
-    log = ""
-    streamed = Streamed(Spec.model_validate(version.spec) if version else None, reader.sight.text)
+    log, told = "", reader.sight.news()
+    streamed = Streamed(Spec.model_validate(version.spec) if version else None)
 
     def encode(change: Change[RunRecord]) -> list[tuple[str, str]]:
         nonlocal shown, log
         if change.state is not None:
+            told.began(change.state.state)
+            streamed.take((told.rest() if change.kind == "end" else None) or {})
             shown = replace(run_view(change.state, version, reader), streamed=streamed.views())
             event = "done" if change.kind == "end" else "status"
             return [(event, render(views.RunStatus(run=shown)))]
         if shown is None or change.news is None:
             return []
-        news: Mapping[str, Any] = change.news.payload
+        news = told(change.news.payload)
         log = (log + str(news.get("log") or ""))[-_LOG_TAIL:]
         streamed.take(news)
         fraction = news.get("fraction")
         live = replace(
             shown,
             progress=float(fraction) if isinstance(fraction, int | float) else shown.progress,
-            progress_text=reader.sight.text(str(news.get("message") or "")) or shown.progress_text,
-            log_tail=reader.sight.text(log),
+            progress_text=str(news.get("message") or "") or shown.progress_text,
+            log_tail=log,
             streamed=streamed.views(),
         )
         shown = live

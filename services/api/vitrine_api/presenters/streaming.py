@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vitrine_api import views
@@ -18,13 +18,11 @@ class Streamed:
 
     Args:
         spec: says how outputs are called; None where that is gone.
-        text: what every text is passed through before it is shown.
     """
 
-    def __init__(self, spec: Spec | None, text: Callable[[str], str]) -> None:
+    def __init__(self, spec: Spec | None) -> None:
         outputs = spec.effective_outputs() if spec else []
         self._titles = {item.name: item.title for item in outputs}
-        self._text = text
         self._known: dict[str, str] = {}
         self._lengths: dict[str, int] = {}
 
@@ -39,6 +37,6 @@ class Streamed:
     def views(self) -> tuple[views.StreamedText, ...]:
         """Return what is shown now."""
         return tuple(
-            views.StreamedText(title=self._titles.get(name, name), text=self._text(text))
+            views.StreamedText(title=self._titles.get(name, name), text=text)
             for name, text in self._known.items()
         )

@@ -144,7 +144,7 @@ async def run(token: Token, run_id: str, holder: Holder, app: App) -> RunOut:
 async def events(token: Token, run_id: str, holder: Holder, app: App) -> StreamingResponse:
     """Follow one of this visitor's runs to its end (server-sent events)."""
     sight = await app.sight(holder, await app.links.version(holder))
-    encode = json_events(partial(run_out, holder, base=base_of(token), sight=sight), sight.text)
+    encode = json_events(partial(run_out, holder, base=base_of(token), sight=sight), sight.news())
     return await event_stream(app.runs.follow(holder, run_id), encode)
 
 

@@ -108,7 +108,7 @@ async def start_by_link(  # noqa: PLR0917
     describe = partial(run_out, holder, base=base_of(token), sight=sight)
     if _wants_events(request):
         follower = app.runs.follow(holder, record.request.id)
-        response: Response = await event_stream(follower, json_events(describe, sight.text))
+        response: Response = await event_stream(follower, json_events(describe, sight.news()))
     else:
         response = await _told(
             app, holder, record, prefer, describe=lambda found: _with_visitor(describe(found), secret)
