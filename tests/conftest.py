@@ -26,6 +26,7 @@ pytest_plugins = [
     "stack_desk",
     "system_base",
     "docker_daemon",
+    "newer_docker",
     "compose_desk",
     "sandboxes",
     "zygotes",

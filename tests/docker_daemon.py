@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import json
 import os
 import platform
 import shutil
@@ -21,7 +22,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class DockerDaemon:
     directory: Path
     network: bool = False
     base_image: str = BASE_IMAGE
+    programs: str = ""
+    """Where `dockerd` and what it starts are looked for first."""
+    features: Mapping[str, bool] = field(default_factory=dict)
+    """As `daemon.json` names them."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     bridge: str = ""
     """The network interface that was made for this daemon."""
@@ -97,12 +102,17 @@ class DockerDaemon:
         spread(self.directory / "data" / "overlay2")
 
     def _start(self) -> None:
-        (self.directory / "daemon.json").write_text("{}")
+        (self.directory / "daemon.json").write_text(json.dumps({"features": dict(self.features)}))
         for name in ("docker.pid", "docker.sock"):
             (self.directory / name).unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**os.environ, "PATH": self._path},
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -171,8 +181,12 @@ class DockerDaemon:
         except OSError:
             return False
 
+    @property
+    def _path(self) -> str:
+        return ":".join(filter(None, (self.programs, os.environ["PATH"], "/usr/sbin", "/usr/local/sbin")))
+
     def _command(self) -> list[str]:
-        found = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        found = shutil.which("dockerd", path=self._path)
         if found is None:
             raise ServerFailed("dockerd is not installed, and the tests need it: run `make setup`")
         # When the test process is killed, the daemon still ends its containers.

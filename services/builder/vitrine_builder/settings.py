@@ -92,8 +92,7 @@ class BuilderSettings(BaseSettings):
     )
     registry_pull: bool = Field(
         default=False,
-        description="Have the Docker daemon of `docker_url` pull what was pushed: for daemons that keep "
-        "images in containerd, with a registry on the same host.",
+        description="Have the Docker daemon of `docker_url` pull what was pushed.",
     )
     base: str = Field(
         default="", description="Digest of the base system to use; by default the one made last."

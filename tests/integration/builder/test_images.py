@@ -5,64 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import docker
 import pytest
 
 from docker_daemon import DockerDaemon
-from vitrine_builder.app import Parts, open_parts
+from image_builder import FIRST, SECOND, builder, make
+from vitrine_builder.app import Parts
 from vitrine_builder.dossiers import Dossiers
 from vitrine_builder.failures import BuildFailure
-from vitrine_builder.images.config import BaseImage, ImageLayer
 from vitrine_builder.images.docker import REPOSITORY, Daemon
 from vitrine_builder.images.plan import plan_layers
 from vitrine_builder.images.tar import Entry, Tar
-from vitrine_builder.images.work import Images, name_of
+from vitrine_builder.images.work import name_of
 from vitrine_builder.lock import Lock
-from vitrine_builder.materialise import Materialised
-from vitrine_builder.requirements import parse_requirements
-from vitrine_builder.sdists import BuildSandboxes
-from vitrine_builder.settings import BuilderSettings
 from vitrine_builder.tending import remove_images
-from vitrine_builder.workspace import open_workspace
 from vitrine_engine.docker.images import WITH_BYTECODE
-
-# A C extension with programs, one with a data folder, and plain modules.
-FIRST = b"charset-normalizer==3.4.4\nmarkdown-it-py==4.0.0\npyyaml==6.0.3\n"
-SECOND = FIRST + b"six==1.17.0\n"
-BASE = BaseImage("sha256:" + "b" * 64, (ImageLayer("sha256:" + "b" * 64, 10, "base", reused=True),))
-
-
-@contextlib.asynccontextmanager
-async def builder(root: Path, daemon: DockerDaemon | None = None, **more: object) -> AsyncIterator[Parts]:
-    """Give a builder with empty caches below `root`."""
-    if daemon is not None:
-        more |= {"images": "docker", "docker_url": daemon.url, "base_image": daemon.base_image}
-    settings = BuilderSettings.model_validate(more)
-    with open_workspace(root) as workspace:
-        sandboxes = BuildSandboxes(root / ".builder" / "sandboxes", settings.build_limits)
-        try:
-            parts = await open_parts(settings, workspace, sandboxes)
-            if daemon is None:
-                images = Images(workspace, settings.target, BASE)
-                object.__setattr__(parts.store, "images", images)
-            yield parts
-            if parts.store.images is not None and parts.store.images.daemon is not None:
-                parts.store.images.daemon.close()
-        finally:
-            await sandboxes.aclose()
-
-
-async def make(parts: Parts, requirements: bytes) -> tuple[Lock, Materialised]:
-    lock = await parts.resolver.resolve(parse_requirements(requirements))
-    return lock, await parts.store.materialise(lock)
 
 
 def tree(root: Path) -> dict[str, tuple[int, str]]:
@@ -272,19 +235,6 @@ async def test_an_image_that_the_daemon_lost_is_sent_again(
             client.images.remove(name_of(made.digest))
 
 
-class ContainerdClient:
-    """A client of a daemon that keeps its images in containerd."""
-
-    def __init__(self, **_settings: object) -> None:
-        self.closed = False
-
-    def info(self) -> dict[str, object]:
-        return {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-
-    def close(self) -> None:
-        self.closed = True
-
-
 async def test_a_daemon_that_is_away_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildFailure, match="Docker daemon does not answer"):
         Daemon(f"unix://{tmp_path}/nowhere.sock").inspect(f"{REPOSITORY}:x")
@@ -294,14 +244,3 @@ async def test_a_base_that_the_daemon_lacks_is_named(docker_daemon: DockerDaemon
     daemon = Daemon(docker_daemon.url)
     with pytest.raises(BuildFailure, match="no image `nobody/has:this`"), contextlib.closing(daemon):
         daemon.base("nobody/has:this")
-
-
-def test_a_containerd_store_is_refused_before_anything_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{tmp_path}/sock")
-        listening.listen()
-        monkeypatch.setattr(docker, "APIClient", ContainerdClient)
-        with pytest.raises(BuildFailure, match="VITRINE_BUILDER_IMAGES=registry"):
-            Daemon(f"unix://{tmp_path}/sock").inspect("x")

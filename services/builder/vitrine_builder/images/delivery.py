@@ -68,7 +68,7 @@ class Delivery:
             assert sending.loaded is not None
             sending.loaded.result()
         image = work.image()
-        self._daemon.verify(image.digest, [layer.diff_id for layer in image.layers])
+        self._daemon.verify(image.digest, [layer.diff_id for layer in image.layers], image.digest)
         for partial in self._daemon.unfinished(work.environment):
             self._daemon.forget(partial)
         return image

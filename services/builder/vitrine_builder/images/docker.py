@@ -2,16 +2,19 @@
 
 A daemon with graph drivers (overlay2) names a layer by the diff ids of everything below it and skips the file
 of a layer that it knows. Layers are sent as soon as they are made: an archive ends with the configuration of
-the image so far, and the next one goes on where it stopped. A daemon that keeps images in containerd does not
-know such archives.
+the image so far, and the next one goes on where it stopped. A daemon that keeps images in containerd is sent
+blobs instead: see `blobs`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
+import re
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +26,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.images.config import LABEL, BaseImage, ImageLayer
-from vitrine_builder.images.tar import BLOCK, header, padding
+from vitrine_builder.images.tar import BLOCK, CHUNK, header, padding
 from vitrine_common.digests import sha256_bytes
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,9 @@ log = logging.getLogger(__name__)
 REPOSITORY = "vitrine/env"
 PARTIAL_LABEL = "partial"
 PARTIAL = f"{LABEL}{PARTIAL_LABEL}"
+_MISSING_BLOB = re.compile(r"content digest sha256:\w+: not found")
+_MOST_DOCUMENT = 4 << 20
+"""Bytes of a manifest or configuration; containerd reads no larger ones either."""
 
 
 class Sendable(Protocol):
@@ -51,6 +57,8 @@ class Daemon:
     url: str
     timeout: float = 600.0
     _layers: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    _blobs: dict[str, list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+    _keeps_blobs: bool = field(default=False, repr=False)
     _client: docker.APIClient | None = field(default=None, repr=False)
     _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -59,7 +67,7 @@ class Daemon:
         """The connection, made when it is first needed.
 
         Raises:
-            BuildFailure: nobody answers, or the daemon keeps images in a way that this cannot serve.
+            BuildFailure: nobody answers.
         """
         with self._opening:
             if self._client is None:
@@ -70,17 +78,15 @@ class Daemon:
         try:
             _knock(self.url)
             client = docker.APIClient(base_url=self.url, version="auto", timeout=self.timeout)
-            info = client.info()
+            self._keeps_blobs = _in_containerd(client.info())
         except (DockerException, OSError) as error:
             raise _unreachable(error) from None
-        if _in_containerd(info):
-            client.close()
-            sentence = (
-                "This Docker daemon keeps its images in containerd, which takes whole images only; "
-                "set VITRINE_BUILDER_IMAGES=registry, or turn the daemon's containerd image store off."
-            )
-            raise BuildFailure(FailureReason.INTERNAL, sentence)
         return client
+
+    @property
+    def keeps_blobs(self) -> bool:
+        """Whether it keeps images in containerd, as blobs. Raises BuildFailure."""
+        return self.client is not None and self._keeps_blobs
 
     def close(self) -> None:
         """Let the connection go."""
@@ -135,6 +141,21 @@ class Daemon:
         found = self.inspect(image)
         return tuple(found["RootFS"].get("Layers") or []) if found else ()
 
+    def blobs_of(self, image: str) -> list[dict[str, Any]]:
+        """Return what names the layers of an image as blobs, where the daemon keeps blobs; else nothing.
+
+        The daemon tells it with the whole image only, so it is asked once.
+        """
+        if image not in self._blobs and self.keeps_blobs:
+            layers = self.layers_of(image)
+            try:
+                self._blobs[image] = (
+                    _named_blobs(self.client.get_image(image, CHUNK), layers) if layers else []
+                )
+            except (DockerException, OSError) as error:
+                raise _unreachable(error) from None
+        return self._blobs.get(image, [])
+
     def own_layers(self) -> list[tuple[str, ...]]:
         """Return the diff ids of every image of ours, unfinished ones included."""
         # An image's id is the digest of what names its layers: it is asked for once.
@@ -177,13 +198,13 @@ class Daemon:
             return list(self.client.images(filters={"label": label}, quiet=True, all=True))
         return []
 
-    def verify(self, digest: str, diff_ids: Sequence[str]) -> None:
-        """Check that the daemon has exactly this image.
+    def verify(self, digest: str, diff_ids: Sequence[str], name: str) -> None:
+        """Check that what the daemon has under `name` is exactly this image, whose id is `digest`.
 
         Raises:
             BuildFailure: it has not.
         """
-        found = self.inspect(digest)
+        found = self.inspect(name)
         if found is None or found["Id"] != digest or list(found["RootFS"]["Layers"]) != list(diff_ids):
             sentence = "The Docker daemon does not have the image that it was sent; tell the operator."
             raise BuildFailure(FailureReason.INTERNAL, sentence)
@@ -248,8 +269,42 @@ def _in_containerd(info: Mapping[str, Any]) -> bool:
     return any("io.containerd.snapshotter" in str(value) for _key, value in status)
 
 
+class _Received(io.RawIOBase):
+    """What the daemon sends, as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._chunks, b"")
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def _named_blobs(archive: Iterator[bytes], diff_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the layers' descriptors out of what `docker save` gives; empty where they are not told."""
+    documents: dict[str, dict[str, Any]] = {}
+    with tarfile.open(fileobj=io.BufferedReader(_Received(archive), CHUNK), mode="r|") as tar:
+        for member in tar:
+            file = tar.extractfile(member) if member.size <= _MOST_DOCUMENT else None
+            with contextlib.suppress(ValueError):
+                document = json.loads(file.read()) if file is not None else None
+                if isinstance(document, dict):
+                    documents[f"sha256:{member.name.rpartition('/')[2]}"] = document
+    for document in documents.values():
+        config = documents.get(str((document.get("config") or {}).get("digest")), {})
+        if config.get("rootfs", {}).get("diff_ids") == list(diff_ids):
+            return list(document["layers"])
+    return []
+
+
 def _refuse(message: str) -> None:
-    if "layer.tar: no such file" in message:
+    if "layer.tar: no such file" in message or _MISSING_BLOB.search(message):
         raise MissingLayer(message)
     if "no space left" in message:
         sentence = "The Docker daemon's disk is full; try again later or tell the operator of the platform."

@@ -1,4 +1,4 @@
-"""A Docker daemon that fetches what was pushed: the way into daemons that keep their images in containerd."""
+"""A Docker daemon that fetches what was pushed."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Pusher:
         sending.document(image.config)
         annotations = {f"{LABEL}environment": image.environment, f"{LABEL}compression": self._format}
         annotations |= {f"{LABEL}{each.kind}": sha256_bytes(each.content) for each in attachments}
-        manifest = _manifest(config, layers, annotations=annotations)
+        manifest = image_manifest(config, layers, annotations=annotations)
         self.destination.put_manifest(image.tag, manifest)
         verify_image(self.destination, image.tag, manifest)
         pushed = sending.pushed
@@ -121,7 +121,7 @@ class Pusher:
         empty = b"{}"
         sending.document(empty)
         sending.document(attachment.content)
-        content = _manifest(
+        content = image_manifest(
             descriptor(EMPTY, empty),
             [descriptor(attachment.media_type, attachment.content)],
             artifactType=attachment.media_type,
@@ -231,7 +231,8 @@ class _Sending:
             self.report(Step("push", "the image", self.done, self.total, "bytes"))
 
 
-def _manifest(config: dict[str, Any], layers: Sequence[dict[str, Any]], **more: Any) -> bytes:
+def image_manifest(config: dict[str, Any], layers: Sequence[dict[str, Any]], **more: Any) -> bytes:
+    """Return the manifest that names a configuration and layers, as canonical JSON."""
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": list(layers), **more}
     return _canonical(document)
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from vitrine_builder.images.blobs import BlobDelivery
 from vitrine_builder.images.config import BaseImage, Image, ImageLayer, config_bytes, tag_of
 from vitrine_builder.images.content import DiffIds, meta_layer, outdated
 from vitrine_builder.images.delivery import Delivery
@@ -158,10 +159,11 @@ class ImageWork:
         """
         daemon = self.images.daemon
         if daemon is not None:
+            deliver = BlobDelivery if daemon.keeps_blobs else Delivery
             try:
-                return Delivery(self, daemon).run()
+                return deliver(self, daemon).run()
             except MissingLayer:
-                return Delivery(self, daemon, trust=False).run()
+                return deliver(self, daemon, trust=False).run()
         image = self.image()
         if self.images.pusher is not None:
             self.images.pusher.push(image, attach(image), self.report)
