@@ -79,7 +79,8 @@ class FakeDaemon:
         self.has.append(tuple(layers))
         self.images[f"sha256:{hashlib.sha256(config).hexdigest()}"] = manifest["RepoTags"]
 
-    def verify(self, digest: str, diff_ids: list[str]) -> None:
+    def verify(self, digest: str, diff_ids: list[str], name: str) -> None:
+        assert name == digest
         assert self.images[digest] == ["vitrine/env:e"]
         assert diff_ids == [each.diff_id() for each in PARTS]
 
