@@ -33,6 +33,8 @@ from vitrine_common.replicas import Archive, BytecodePart, LayerPart, Replica, R
 PACKED_AT_ONCE = 2
 _LEVEL = 3
 """Of zstd. Wheels that were compressed once come out about as large as they were downloaded."""
+_WANTED_SECONDS = 14 * 24 * 3600.0
+"""So long after a host has asked, new environments are packed ahead."""
 _RECENT_SECONDS = 3600.0
 """What was told to somebody within this time is not removed: it may be under way."""
 
@@ -52,8 +54,10 @@ class Replication:
     blobs: BlobStore
     limit: int
 
-    async def provide(self, digest: str, report: Report = silent) -> None:
+    async def provide(self, digest: str, report: Report = silent, *, asked: bool = True) -> None:
         """Let other hosts fetch the environment `digest`, which is here, with the bytecode that it has.
+
+        `asked` tells whether one of them wants it now.
 
         Raises:
             BuildFailure: a layer is gone and cannot be made again, or the disk is full.
@@ -68,13 +72,20 @@ class Replication:
                 replica = await self._pack(place, layers, report, complete=complete)
                 data = replica.model_dump_json().encode()
                 await self.environments.replicated(digest, await self.blobs.put_bytes(data))
+        if asked:
+            await self.parts.asked(layer.tree.parent.name for layer in layers)
         await self._evict()
 
     async def completed(self, digest: str, _milliseconds: float) -> None:
-        """Pack the bytecode of an environment that was packed without."""
+        """Pack the bytecode of an environment that was packed without.
+
+        Where hosts have asked lately, what is new is packed before they do.
+        """
         kept = await self.environments.kept(digest)
-        if kept is not None and kept.replica_digest is not None:
-            await self.provide(digest)
+        if kept is None:
+            return
+        if kept.replica_digest is not None or await self.parts.wanted(_WANTED_SECONDS):
+            await self.provide(digest, asked=False)
 
     async def _pack(self, place: Path, layers: Sequence[Layer], report: Report, *, complete: bool) -> Replica:
         ordered = [layer for group in plan_layers(layers) for layer in group]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
@@ -188,6 +188,16 @@ class PackedParts:
     async def used(self, name: str) -> PackedPart | None:
         """Return a part, which now was used; None where it was never packed."""
         return await self._collection.update({"_id": name}, {"used_at": utcnow()})
+
+    async def asked(self, names: Iterable[str]) -> None:
+        """Write down that a host wants these parts now."""
+        for name in names:
+            await self._collection.update({"_id": name}, {"asked_at": utcnow()})
+
+    async def wanted(self, within_seconds: float) -> bool:
+        """Tell whether a host has asked for anything within so many seconds."""
+        since = {"asked_at": {"$gt": after(-within_seconds)}}
+        return await self._collection.find_one(since) is not None
 
     async def record(self, name: str, archive: Archive) -> None:
         """Write down what a part was packed to."""

@@ -128,6 +128,7 @@ async def test_layers_are_fetched_once_for_everybody_on_a_host(
 async def test_layers_are_packed_once_and_only_for_other_hosts(
     builder: Desk, catalogue: Catalogue, tmp_path: Path
 ) -> None:
+    await builder.database.collection(PackedPart)._raw.delete_many({})
     digest = await built(builder, catalogue, "part0", "part5")
     environments = builder.database.collection(Environment)
     shutil.rmtree(builder.environments / digest.removeprefix("sha256:"))
@@ -265,6 +266,24 @@ async def test_bytecode_that_comes_later_is_added(
                 await asyncio.sleep(0.2)
         assert contents(host / name) == contents(here)
         assert first < set(contents(here))
+
+
+async def test_where_hosts_ask_new_environments_are_packed_ahead(
+    builder: Desk, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    first = await built(builder, catalogue, "part1", "part2", "part5")
+    async with elsewhere(builder, tmp_path / "host") as shelf, shelf.held(first):
+        pass
+    second = await built(builder, catalogue, "part1", "part2", "part4")
+    environments = builder.database.collection(Environment)
+    async with asyncio.timeout(60):
+        while (await environments.get(second)).replica_digest is None:
+            await asyncio.sleep(0.05)
+    await builder.stop()
+    # Nobody is there to pack anything.
+    async with elsewhere(builder, tmp_path / "host") as shelf, shelf.held(second) as environment:
+        assert catalogue.missing(environment, ("part1", "part2", "part4")) == []
+        assert (environment / "bytecode.json").exists()
 
 
 async def test_system_packages_come_with_their_root_file_system(

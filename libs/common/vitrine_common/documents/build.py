@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel
 
-from vitrine_common.documents.base import Document, Index, Leased, WorkDocument
+from vitrine_common.documents.base import LONG_AGO, Document, Index, Leased, WorkDocument
 from vitrine_common.documents.model import BuildProblem
 from vitrine_common.messages.build import EnvironmentRequest
 from vitrine_common.states import BuildState
@@ -109,6 +109,7 @@ class PackedPart(Document):
     """A layer, its bytecode or a root file system, packed for other hosts; `_id` names it.
 
     `used_at` is when a builder last told somebody of it: what was not used for longest goes first.
+    `asked_at` is when another host last wanted it, long ago where it was only packed ahead.
     """
 
     COLLECTION: ClassVar[str] = "packed_parts"
@@ -118,3 +119,4 @@ class PackedPart(Document):
     size_bytes: int
     unpacked_bytes: int
     used_at: datetime
+    asked_at: datetime = LONG_AGO
