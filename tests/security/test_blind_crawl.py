@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from api_instance import PNG, api
-from blind_world import Blind, assert_nothing_planted, blind, traceback_of
+from api_instance import PNG, api, manifest
+from blind_world import FILES, SPEC, Blind, assert_nothing_planted, blind, traceback_of
 from venues_on_api import hosted
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import ScoringRecord
@@ -95,6 +95,25 @@ async def test_the_author_is_warned_of_what_would_tell(blind: Blind) -> None:
     for word in ("Augusta Byron", "github.com/byron/engine", "0000-0002-1825-0097"):
         assert any(word in warning and "model card" in warning for warning in warnings), word
     assert not any("babbage" in warning for warning in warnings)
+
+
+async def test_the_author_is_warned_of_notes_in_an_example(blind: Blind) -> None:
+    """The bytes of an example are what they are: they cannot be altered, its author can be told."""
+    noted = PNG + b"tEXtAuthor\0Augusta Byron, gus@byron.example"
+    files = {**FILES, "samples/lovelace-cat.png": noted}
+    await blind.owner.upload(files)
+    pushed = await blind.owner.client.post(
+        "/api/v1/versions", json={"manifest": manifest(SPEC, files), "model": "babbage-lovelace"}
+    )
+    assert pushed.status_code == 201, pushed.text
+    await blind.api.services.versions.build_succeeded(
+        pushed.json()["build_id"], blind.version["environment_digest"]
+    )
+    link = await blind.owner.share(pushed.json()["reference"], blind=True)
+    told = [one for one in link["warnings"] if one.startswith("the example `samples/lovelace-cat.png`")]
+    assert any("Augusta Byron" in one for one in told)
+    assert any("gus@byron.example" in one for one in told)
+    assert not any("the example" in warning for warning in blind.link["warnings"])
 
 
 async def test_two_links_have_nothing_in_common(blind: Blind) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from vitrine_api import blindness
 from vitrine_api.blindness import EVERYTHING, Sight
 from vitrine_api.models import Models
-from vitrine_api.scrubbing import telling
+from vitrine_api.scrubbing import readable, telling
 from vitrine_api.specs import spec_of
 from vitrine_common.blobs import BlobStore
 from vitrine_common.bundle import Manifest
@@ -102,7 +102,18 @@ class BlindTexts:
             for item in sections:
                 words = f"{item.name}\n{item.title or ''}\n{item.description or ''}"
                 found.append((f"the {kind} `{item.name}`", words))
-        return found
+        return [*found, *await self._examples(version, manifest)]
+
+    async def _examples(self, version: Version, manifest: Manifest) -> Iterable[tuple[str, str]]:
+        """Return what stands in the files that holders are offered, notes of cameras included."""
+        items = [item for item in spec_of(version).effective_inputs() if item.is_file]
+        paths = list(dict.fromkeys(path for item in items for path in item.examples))[:_MAX_FILES]
+        entries = [(path, manifest.entry(path)) for path in paths]
+        return [
+            (f"the example `{path}`", readable(await self._blobs.read_head(entry.digest, _MAX_BYTES)))
+            for path, entry in entries
+            if entry is not None
+        ]
 
     async def _text(self, manifest: Manifest, path: str) -> str:
         entry = manifest.entry(path)

@@ -19,7 +19,13 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9
 _URL = re.compile(r"\b[a-z][a-z0-9+.\-]{1,10}://[^\s'\"<>)\]]{1,2000}", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w.:/<~-])(?:~[\w.-]*|[A-Za-z]:\\[^\s'\":;,()<>|]*|)(?:/[^\s/'\":;,()<>|\0]+)+/?")
 _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\[^\s'\":;,()<>|]+")
-_ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_ADDRESS = re.compile(
+    r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])"
+    # IPv6, and cards' own addresses; neither times of day nor slices such as `[1::2]`.
+    r"|(?<![\w:.])(?:[0-9a-f]{3,4}(?::[0-9a-f]{1,4}){0,6}::(?:[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6})?"
+    r"|(?:[0-9a-f]{1,4}:){5,7}[0-9a-f]{1,4})(?![\w:])",
+    re.IGNORECASE,
+)
 _LIBRARY = re.compile(r"(?:site-packages|dist-packages|/lib/python3(?:\.\d+)?)/(.+)")
 _ORCID = re.compile(r"\b\d{4}-\d{4}-\d{4}-\d{3}[\dX]\b")
 _CODE_HOSTS = re.compile(
@@ -32,6 +38,9 @@ _AUTHOR_LINES = re.compile(
     r"\s*[:=]\s*(.{2,300})$",
     re.IGNORECASE | re.MULTILINE,
 )
+_RUN = re.compile(rb"(?:[\t\x20-\x7e]|[\xc3-\xcf][\x80-\xbf]){8,}")
+"""Letters of ASCII, and those of two bytes in UTF-8."""
+_WIDE_RUN = re.compile(rb"(?:[\x20-\x7e]\0){6,}")
 _LONG = 5
 _QUOTED = re.compile(r"[\"']([^\"']{3,100})[\"']")
 
@@ -137,6 +146,15 @@ def keyed_words(texts: Iterable[str]) -> list[str]:
             quoted = _QUOTED.findall(line)
             found += quoted or [line.strip(" \t,[]{}<>\r")]
     return [word for word in found if 3 <= len(word) <= 100]
+
+
+def readable(data: bytes) -> str:
+    """Return what a person, or `strings`, reads in a file, one run of characters a line.
+
+    Notes in a picture (EXIF, XMP, PNG's text chunks) stand in it as they are, in UTF-8 or in UTF-16.
+    """
+    runs = [run.decode(errors="replace") for run in _RUN.findall(data)]
+    return "\n".join([*runs, *(run.decode("utf-16-le") for run in _WIDE_RUN.findall(data))])
 
 
 def telling(text: str, identities: Iterable[str]) -> list[str]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+import random
 
-from vitrine_api.scrubbing import HIDDEN, MAX_TEXT, Scrubber, keyed_words, telling
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from vitrine_api.scrubbing import HIDDEN, MAX_TEXT, Scrubber, keyed_words, readable, telling
 
 
 @pytest.fixture
@@ -32,6 +37,9 @@ def scrub() -> Scrubber:
         ("on vm at 10.0.0.7 from a@b.example", f"on {HIDDEN} at {HIDDEN} from {HIDDEN}"),
         ("s3://bucket-7/key and https://x.example/y?z", f"{HIDDEN} and {HIDDEN}"),
         ("</div> a / b // c", "</div> a / b // c"),
+        ("from 2001:db8:7::2a, fe80::1 on 0a:1b:2c:3d:4e:5f", f"from {HIDDEN}, {HIDDEN} on {HIDDEN}"),
+        ("at 2001:db8:0:1:2:3:4:5.", f"at {HIDDEN}."),
+        ("12:34:56 x[1::2] y[10::200] std::cout", "12:34:56 x[1::2] y[10::200] std::cout"),
     ],
 )
 def test_what_is_hidden_and_what_stays(scrub: Scrubber, text: str, expected: str) -> None:
@@ -39,7 +47,7 @@ def test_what_is_hidden_and_what_stays(scrub: Scrubber, text: str, expected: str
 
 
 def test_long_texts_end_in_time(scrub: Scrubber) -> None:
-    for piece in ("/a", "a@", "a.b-", "x://", "ada ", "1.2.3."):
+    for piece in ("/a", "a@", "a.b-", "x://", "ada ", "1.2.3.", "abcd:", "abc::1:"):
         assert len(scrub(piece * 200_000)) <= 4 * MAX_TEXT
 
 
@@ -54,3 +62,24 @@ def test_what_tells_readers_who_wrote() -> None:
     told = telling(text, ["lovelace-lab"])
     assert told == ["Lovelace Lab", "github.com/ada/net,", "a@b.example", "0000-0002-1825-0097"]
     assert telling("A model that tells cats from dogs.", ["ada"]) == []
+
+
+def test_notes_that_cameras_and_programs_leave_in_pictures_are_read() -> None:
+    notes = PngInfo()
+    notes.add_text("Author", "Ada Lovelace")
+    notes.add_itxt("Comment", "taken by Noël Müller")
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    noise = Image.frombytes("RGB", (128, 128), random.Random(7).randbytes(128 * 128 * 3))
+    noise.save(png, "PNG", pnginfo=notes)
+    exif = Image.Exif()
+    exif[0x9C9D] = "Ada Lovelace".encode("utf-16le")
+    exif[0x013B] = "ada@lab.example"
+    noise.save(jpeg, "JPEG", exif=exif)
+    assert telling(readable(png.getvalue()), ["Lovelace", "Müller"]) == ["Lovelace", "Müller"]
+    assert telling(readable(jpeg.getvalue()), ["Lovelace"]) == ["ada@lab.example", "Lovelace"]
+
+
+def test_a_picture_without_notes_tells_nobody() -> None:
+    for seed in range(20):
+        raw = random.Random(seed).randbytes(1 << 16)
+        assert telling(readable(raw), ["Lovelace", "ada"]) == []
