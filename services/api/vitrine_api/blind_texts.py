@@ -107,7 +107,7 @@ class BlindTexts:
     async def _examples(self, version: Version, manifest: Manifest) -> Iterable[tuple[str, str]]:
         """Return what stands in the files that holders are offered, notes of cameras included."""
         items = [item for item in spec_of(version).effective_inputs() if item.is_file]
-        paths = list(dict.fromkeys(path for item in items for path in item.examples))[:_MAX_FILES]
+        paths = list(dict.fromkeys(str(path) for item in items for path in item.examples))[:_MAX_FILES]
         entries = [(path, manifest.entry(path)) for path in paths]
         return [
             (f"the example `{path}`", readable(await self._blobs.read_head(entry.digest, _MAX_BYTES)))
