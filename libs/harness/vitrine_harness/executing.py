@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from vitrine_harness.capture import Capture, current
 from vitrine_harness.jobs import CancelationException, Failed, Job
+from vitrine_harness.leftovers import Leftovers
 
 HARNESS = __name__.partition(".")[0]
 
@@ -48,6 +49,7 @@ class Executor(ABC):
     def __init__(self, capture: Capture, finished: Finished) -> None:
         self.capture = capture
         self.finished = finished
+        self.leftovers = Leftovers()
 
     @abstractmethod
     def submit(self, job: Job) -> None:
@@ -61,10 +63,12 @@ class Executor(ABC):
         """Do one run and report its end."""
         token = current.set(job)
         self.capture.add(job)
+        self.leftovers.begin()
         try:
             end = ended_by(job, lambda: serve(job))
         finally:
             current.reset(token)
+            self.leftovers.end()
         self.capture.remove(job)
         job.end(*end)
         self.finished(job)
@@ -231,11 +235,14 @@ class Batches(Executor):
             self.capture.add(job)
             job.on_stop(job.end_stopped)
         error: BaseException | None = None
+        self.leftovers.begin()
         try:
             if batch:
                 self._serve(batch)
         except BaseException as raised:
             error = raised
+        finally:
+            self.leftovers.end()
         for job in batch:
             end = (None, "") if error is None else explain(job, error)
             self.capture.remove(job)
@@ -278,11 +285,14 @@ class Tasks(Executor):
         task = asyncio.current_task()
         assert task is not None
         end: tuple[str | None, str] = (None, "")
+        self.leftovers.begin()
         try:
             with job.interrupted_by(lambda: self._cancel(task)):
                 await self._serve(job)
         except BaseException as error:
             end = explain(job, error)
+        finally:
+            self.leftovers.end()
         self.capture.remove(job)
         job.end(*end)
         self.finished(job)
