@@ -198,10 +198,9 @@ def _links(environment: Path) -> dict[str, str]:
 
 def _compress(draft: Path, write: Callable[[Sink], None]) -> int:
     """Write what `write` gives to `draft`, compressed; return how many bytes it was."""
-    import zstandard
+    from backports import zstd
 
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    with draft.open("xb") as file, compressor.stream_writer(file, closefd=False) as packed:
+    with zstd.open(draft, "xb", level=_LEVEL) as packed:
         counted = _Counted(packed.write)
         write(counted)
         return counted.tell()

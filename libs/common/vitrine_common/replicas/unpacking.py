@@ -25,20 +25,19 @@ def unpack(archive: Path, folder: Path) -> None:
         OSError: the disk is full.
     """
     # Late: only hosts without a builder's disk ever need it.
-    import zstandard
+    from backports import zstd
 
     made: dict[str, str] = {"": "folder"}
     try:
         with (
-            archive.open("rb") as packed,
-            zstandard.ZstdDecompressor().stream_reader(packed) as stream,
+            zstd.open(archive, "rb") as stream,
             tarfile.open(fileobj=stream, mode="r|") as members,
         ):
             for member in members:
                 path = member.name.rstrip("/")
                 _check(path, made)
                 made[path] = _place(members, member, folder, path, made)
-    except (tarfile.TarError, zstandard.ZstdError) as error:
+    except (tarfile.TarError, zstd.ZstdError) as error:
         raise ArchiveDamaged(f"it is no archive that can be read ({error})") from error
     _still(folder, made)
 
