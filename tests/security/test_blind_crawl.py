@@ -88,6 +88,8 @@ async def test_downloads_are_named_by_what_they_are(blind: Blind) -> None:
     described = (await client.get(f"/api/v1/links/{blind.link['token']}")).json()
     assert described["inputs"][1]["examples"] == ["example-1.png"]
     assert described["model"].startswith("Model ")
+    page = (await client.get(f"/s/{blind.link['token']}")).text
+    assert f">{described['version_digest'].removeprefix('hmac-sha256:')[:12]}<" in page
 
 
 async def test_the_author_is_warned_of_what_would_tell(blind: Blind) -> None:

@@ -129,8 +129,8 @@ def moment(value: datetime | None) -> str:
 
 
 def digest(value: str | None) -> str:
-    """Return the first twelve digits of a digest, without its algorithm."""
-    return (value or "").removeprefix("sha256:")[:12]
+    """Return the first twelve digits of a digest or commitment, without its algorithm."""
+    return (value or "").rpartition(":")[2][:12]
 
 
 def state(value: str) -> str:

@@ -102,6 +102,12 @@ def test_never() -> None:
     assert formats.relative(None, NOW) == "never"
 
 
+def test_digests_and_commitments_are_shown_by_their_first_digits() -> None:
+    assert formats.digest("sha256:" + "0123456789abcdef" * 4) == "0123456789ab"
+    assert formats.digest("hmac-sha256:" + "fedcba9876543210" * 4) == "fedcba987654"
+    assert formats.digest(None) == ""
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_explained(reason: Reason) -> None:
     explained = explain_run("failed", reason.value)
