@@ -18,6 +18,7 @@ from vitrine_builder.failures import BuildFailure, FailureReason, package_of
 from vitrine_builder.lock import Lock, LockedPackage
 from vitrine_builder.progress import Report, silent
 from vitrine_builder.requirements import RequirementLine, Requirements
+from vitrine_builder.requirements.model import place_of
 from vitrine_builder.sdists import BuiltWheel
 from vitrine_builder.simple_index import SimpleIndexes
 from vitrine_builder.sources import UNBELIEVING, LocalLinks
@@ -179,8 +180,7 @@ def locate(failure: BuildFailure, requirements: Requirements) -> BuildFailure:
     for party in (failure.culprit, *failure.parties):
         line = requirements.find(package_of(party)) if party else None
         if line is not None:
-            entry = f"entry {line.line}" if requirements.name.startswith("package.") else f"line {line.line}"
-            sentence = f"{requirements.name} {entry}: {failure.sentence}"
+            sentence = f"{place_of(requirements.name, line.line)}: {failure.sentence}"
             return BuildFailure(failure.reason, sentence, failure.culprit, failure.log, failure.parties)
     return failure
 

@@ -256,7 +256,7 @@ def test_a_bare_list_counts_its_entries() -> None:
 
 @pytest.mark.parametrize("entry", ["six\n-r x", " ", "-r x", "./six", "six @ https://x.example/six.whl"])
 def test_an_entry_of_a_bare_list_is_held_to_the_same(entry: str) -> None:
-    with pytest.raises(RequirementsError, match=r"package\.requirements line 2: "):
+    with pytest.raises(RequirementsError, match=r"package\.requirements entry 2: "):
         bare_list(["numpy", entry], "package.requirements")
 
 

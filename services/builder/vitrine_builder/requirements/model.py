@@ -11,6 +11,11 @@ from vitrine_common.digests import sha256_bytes
 MAX_REQUIREMENTS = 1_000
 
 
+def place_of(name: str, line: int) -> str:
+    """Return where line `line` of the requirements `name` is: a list in a model file has entries."""
+    return f"{name} {'entry' if name.startswith('package.') else 'line'} {line}"
+
+
 class RequirementsError(Exception):
     """A requirements file that cannot be used as it is.
 
@@ -21,7 +26,7 @@ class RequirementsError(Exception):
     """
 
     def __init__(self, name: str, line: int | None, problem: str, remedy: str) -> None:
-        where = f"{name} line {line}" if line else name
+        where = place_of(name, line) if line else name
         super().__init__(f"{where}: {problem}; {remedy}")
         self.line = line
         self.problem = problem
