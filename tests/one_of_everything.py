@@ -36,6 +36,7 @@ async def parameters_of(api: Instance, owner: Account) -> dict[str, str]:
     return {
         "owner": owner_name,
         "name": name,
+        "model": f"{owner_name}~{name}",
         "version": number,
         "version_id": version["id"],
         "check_id": asked.json()["id"],

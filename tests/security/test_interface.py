@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,8 @@ CHECKS = [
     response_headers_conformance,
 ]
 ORDER = ("get", "post", "patch", "put", "delete")
+OPEN = ("/healthz", "/.well-known/vitrine-keys.json", "/v2", "/v2/health/live")
+"""Ends of the addresses that refuse nobody anything."""
 LAST = ("/api/v1/logout",)
 """Ends what the next request would need."""
 VISITOR = "visitor-of-the-interface"
@@ -75,8 +77,15 @@ def operations() -> list[APIOperation[Any, Any, Any, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def things(api: Instance) -> dict[str, Any]:
-    """One of everything that a path parameter names, and who may see it."""
+async def things(api: Instance) -> AsyncIterator[dict[str, Any]]:
+    """One of everything that a path parameter names, and who may see it; calls that nobody takes end soon."""
+    with pytest.MonkeyPatch.context() as patched:
+        for calls in (api.services.programs, api.services.inference):
+            patched.setattr(calls, "_patience", 0.05)
+        yield await _things(api)
+
+
+async def _things(api: Instance) -> dict[str, Any]:
     owner = await api.account()
     path = await parameters_of(api, owner)
     await owner.upload({"a.png": PNG})
@@ -99,6 +108,7 @@ async def things(api: Instance) -> dict[str, Any]:
         "mine": {**path, "run_id": mine.json()["id"]},
         "by_link": {
             **path,
+            "model": "model",
             "token": link["token"],
             "run_id": by_link.json()["id"],
             "check_id": checked.json()["id"],
@@ -158,7 +168,7 @@ async def test_the_document_tells_nothing_that_nobody_is_sent() -> None:
     for path, found in document["paths"].items():
         for operation in found.values():
             refused = [status for status in operation["responses"] if status.startswith(("4", "5"))]
-            assert refused or path in {"/healthz", "/.well-known/vitrine-keys.json"}
+            assert refused or path.endswith(OPEN)
 
 
 def unanswered(asker: Asker, tested: Iterable[APIOperation[Any, Any, Any, Any]]) -> set[str]:
@@ -216,8 +226,10 @@ def _ask(
     asker.seen.add(response.status_code)
     if response.status_code < 300:
         asker.answered.add(f"{operation.method.upper()} {operation.path}")
+    # There is no runner here, so that calls of models are told, as the document says, to come again.
+    is_told = response.status_code == 503 and operation.path.endswith("/infer")
     try:
-        case.validate_response(response, checks=CHECKS)
+        case.validate_response(response, checks=CHECKS[1:] if is_told else CHECKS)
     except FailureGroup as group:
         for failure in group.exceptions:
             key = f"{operation.method} {operation.path} {type(failure).__name__} {response.status_code}"

@@ -346,7 +346,7 @@ class Run:
             return Reason.PLATFORM_ERROR, "the sandbox ended unexpectedly"
         if self._died_alone:
             return Reason.USER_ERROR, died(death, "while it served the run")
-        # Of several runs nobody knows which one it was: they are tried again.
+        # Of several runs nobody knows which one it was: they are tried again, each alone.
         return Reason.PLATFORM_ERROR, died(death, "while it served several runs")
 
 

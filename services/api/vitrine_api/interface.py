@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from vitrine_api.errors import MEDIA_TYPE
+from vitrine_api.inference import document as inference
 from vitrine_api.streams import EVENT_STREAM
 
 PROBLEM: Mapping[str, Any] = {
@@ -87,6 +88,8 @@ def _complete(document: dict[str, Any]) -> None:
             for status in _refusals(path, method, operation):
                 reference = {"$ref": f"#/components/responses/{REFUSALS[status][0]}"}
                 operation["responses"][str(status)] = reference
+    document["paths"] |= inference.paths()
+    components["schemas"] |= inference.SCHEMAS
 
 
 def _content(path: str) -> Mapping[str, Any] | None:

@@ -157,7 +157,10 @@ class Execution:
     async def _compute_and_store(self) -> Ending:
         request = self._request
         need = Need(request.version_digest, request.environment_digest, request.owner_id)
-        async with self._desk.pool.lent(need, may_leave=True) as lent:
+        # Of several runs nobody knows which one ended their worker: begun again, each has one to itself, and
+        # the one that ends that is known.
+        again = self._run.attempt > 1
+        async with self._desk.pool.lent(need, may_leave=True, alone=again) as lent:
             self._lent = lent
             collector = OutputCollector(lent.worker.bundle, self._folder)
             outcome = await self._compute(lent, collector)

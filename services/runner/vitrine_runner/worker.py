@@ -40,6 +40,8 @@ class Worker:
     ahead: bool = False
     """Whether it was started before anybody asked."""
     users: int = 0
+    is_alone: bool = False
+    """Whether its one run shall have no company."""
     idle_since: float = field(default=0.0)
     served: int = 0
     """Runs that it was lent for."""
@@ -64,7 +66,7 @@ class Worker:
     @property
     def free_places(self) -> int:
         """How many more runs fit in."""
-        return self.bundle.spec.scaling.places - self.users
+        return 0 if self.is_alone else self.bundle.spec.scaling.places - self.users
 
     @property
     def sandbox(self) -> Sandbox:

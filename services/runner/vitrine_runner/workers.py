@@ -15,18 +15,14 @@ from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.spec import Spec
 from vitrine_common.states import Reason
 from vitrine_common.telemetry import span
-from vitrine_engine import (
-    Engine,
-    Sandbox,
-    SandboxSpec,
-    StartError,
-)
+from vitrine_engine import Engine, Sandbox, SandboxSpec, StartError
 from vitrine_runner.bundles import Bundle, Bundles
 from vitrine_runner.conditions import conditions_of
 from vitrine_runner.errors import RunFault, ServedElsewhere
 from vitrine_runner.gpus import Gpus, Grant
 from vitrine_runner.loading import load_fault, model_of
 from vitrine_runner.permits import Permit, Permits
+from vitrine_runner.places import Places
 from vitrine_runner.sandboxes import sandbox_spec
 from vitrine_runner.settings import RunnerSettings
 from vitrine_runner.standing import Standing
@@ -77,6 +73,7 @@ class WorkerPool:
         self.standing = Standing(engine, self._workers)
         self._set_aside = 0
         """Memory of sandboxes that are no workers: the checks of claims."""
+        self._places = Places(self._workers)
         self._changed = asyncio.Event()
         self.ahead: Callable[[WarmEnvironment], Awaitable[None]] | None = None
         """Has an environment ready; asked for it while files of a version have yet to be fetched."""
@@ -105,13 +102,14 @@ class WorkerPool:
         await self._changed.wait()
 
     @asynccontextmanager
-    async def lent(self, need: Need, *, may_leave: bool = False) -> AsyncIterator[Lent]:
+    async def lent(self, need: Need, *, may_leave: bool = False, alone: bool = False) -> AsyncIterator[Lent]:
         """Have a place in a worker while the block lasts, waiting for room if there is none.
 
+        With `alone` it serves no other run meanwhile; while one waits for that, no others are begun.
         Raises RunFault when the worker cannot be made ready, and, with `may_leave`, ServedElsewhere when
         other hosts have all workers that the version may have.
         """
-        worker = self._reserved(need) or await self._make_room_and_start(need, may_leave=may_leave)
+        worker = await self._taken(need, may_leave=may_leave, alone=alone)
         cold = not worker.starting.done()
         try:
             await asyncio.shield(worker.starting)
@@ -120,6 +118,7 @@ class WorkerPool:
             yield Lent(worker, cold)
         finally:
             worker.users -= 1
+            worker.is_alone = False
             worker.idle_since = asyncio.get_running_loop().time()
             if worker.starting.done() and not worker.is_ready:
                 self._begin_stop(worker)
@@ -229,15 +228,19 @@ class WorkerPool:
     def _of(self, need: Need) -> list[Worker]:
         return [worker for worker in self._workers if worker.need == need]
 
-    def _reserved(self, need: Need) -> Worker | None:
-        """Take the best place: in a ready worker, and of these in the one used last."""
-        places = [worker for worker in self._of(need) if worker.has_place]
-        best = max(places, key=lambda worker: (worker.is_ready, worker.idle_since), default=None)
-        if best is not None:
-            best.users += 1
-        return best
+    async def _taken(self, need: Need, *, may_leave: bool, alone: bool) -> Worker:
+        """Take a place in a worker that lives, or in a new one."""
+        try:
+            with self._places.wished(need, alone=alone):
+                worker = self._places.take(need, alone=alone)
+                worker = worker or await self._make_room_and_start(need, may_leave=may_leave, alone=alone)
+                worker.is_alone = alone
+                return worker
+        finally:
+            if alone:
+                self._notify()
 
-    async def _make_room_and_start(self, need: Need, *, may_leave: bool) -> Worker:
+    async def _make_room_and_start(self, need: Need, *, may_leave: bool, alone: bool) -> Worker:
         async with AsyncExitStack() as holds:
             coming = await holds.enter_async_context(self._bundles.coming(need.version_digest))
             if not coming.is_here:
@@ -248,7 +251,7 @@ class WorkerPool:
             most = bundle.spec.scaling.max or self._settings.max_workers
             permit = None
             while True:
-                worker = self._reserved(need)
+                worker = self._places.take(need, alone=alone)
                 if worker is not None:
                     return worker
                 if len(self._of(need)) < most:

@@ -84,6 +84,50 @@ async def test_a_worker_takes_as_many_runs_as_its_model_says(
     assert engine.sandboxes[0].spec.max_runs == 2
 
 
+async def test_a_run_that_shall_be_alone_waits_for_a_worker_without_others(
+    make_pool: MakePool, push: Push, engine: EngineDouble
+) -> None:
+    pool, digest = make_pool(), await push({"scaling": {"concurrency": 3, "max": 1}})
+    order: list[str] = []
+
+    async def use(name: str, held: asyncio.Event, *, alone: bool = False) -> None:
+        async with pool.lent(need(digest), alone=alone) as lent:
+            order.append(name)
+            assert lent.worker.users == 1 or not alone
+            assert lent.worker.free_places == (0 if alone else 3 - lent.worker.users)
+            await held.wait()
+
+    first, lonely, rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    rest.set()
+    uses = [asyncio.create_task(use("first", first))]
+    await until(lambda: order)
+    for name, held, alone in (("alone", lonely, True), ("again", rest, True), ("after", rest, False)):
+        uses.append(asyncio.create_task(use(name, held, alone=alone)))
+        await settle()
+    assert order == ["first"]  # there are places, but not for who shall be alone, nor for who came after
+    first.set()
+    await until(lambda: len(order) > 1)
+    await settle()
+    assert order == ["first", "alone"]
+    lonely.set()
+    await asyncio.gather(*uses)
+    assert order == ["first", "alone", "again", "after"]
+    assert len(engine.sandboxes) == 1
+
+
+async def test_a_run_that_gave_up_being_alone_keeps_nobody_waiting(make_pool: MakePool, push: Push) -> None:
+    pool, digest = make_pool(), await push({"scaling": {"concurrency": 2, "max": 1}})
+    async with pool.lent(need(digest)):
+        lonely = asyncio.create_task(pool.lent(need(digest), alone=True).__aenter__())
+        await settle()
+        waiting = asyncio.create_task(use_once(pool, digest))
+        await settle()
+        assert not waiting.done()
+        lonely.cancel()
+        async with asyncio.timeout(20):
+            assert (await waiting).cold is False
+
+
 async def test_no_more_workers_than_the_model_says(
     make_pool: MakePool, push: Push, engine: EngineDouble
 ) -> None:
