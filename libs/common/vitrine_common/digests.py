@@ -10,6 +10,8 @@ from pydantic import StringConstraints
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 CHUNK = 1 << 20
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 """A digest as it is written everywhere: `sha256:` and 64 lower-case hexadecimal digits."""
 
@@ -31,8 +33,7 @@ def canonical_json(value: Any) -> bytes:
     Equal values give equal bytes on every machine (floats as Python's shortest form). Raises ValueError
     for NaN and infinities and TypeError for what JSON cannot hold.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def digest_of_json(value: Any) -> str:

@@ -22,6 +22,7 @@ from vitrine_api.inference.handlers import make_router as make_inference_router
 from vitrine_api.interface import Application
 from vitrine_api.middleware import BodyLimit, Identity, OwnAddress, SecureHeaders, Shield
 from vitrine_api.notifications.handlers import make_router as make_notifications_router
+from vitrine_api.one_write import OneWrite
 from vitrine_api.pages import error_response
 from vitrine_api.receipts.handlers import make_router as make_receipts_router
 from vitrine_api.rendering import STATIC, STATIC_URL
@@ -244,7 +245,7 @@ def make_server(platform: Platform, settings: ApiSettings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=OneWrite,
         loop="uvloop",
         log_config=None,
         access_log=False,

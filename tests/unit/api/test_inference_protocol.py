@@ -198,9 +198,12 @@ ADDRESSES = {
     "/v2/models/ann/net/versions/3/infer": Address("infer", None, "ann/net", "3"),
     "/v2/models/ann~net/versions/3": Address("model", None, "ann~net", "3"),
     "/v2/models/ann~net/ready": Address("model_ready", None, "ann~net"),
+    "/v2/models/ann/infer": Address("infer", None, "ann"),
+    "/v2/models/ann~infer": Address("model", None, "ann~infer"),
     "/s/abc/v2": Address("server", "abc"),
     "/s/abc/v2/models/model/infer": Address("infer", "abc", "model"),
     "/s/abc/v2/models/model/versions/1/ready": Address("model_ready", "abc", "model", "1"),
+    "/s/no%20token%2F/v2": Address("server", "no%20token%2F"),
     "/v2/repository/index": NOWHERE,
     "/v2/models/ann~net/config": NOWHERE,
     "/v2/models": NOWHERE,
@@ -212,7 +215,7 @@ def test_addresses(path: str) -> None:
     assert address_of(path) == ADDRESSES[path]
 
 
-@pytest.mark.parametrize("path", ["/s/abc/runs", "/s/abc", "/v22", "/v2models", "/s/a/b/v2", "/s/a%2Fb/v2"])
+@pytest.mark.parametrize("path", ["/s/abc/runs", "/s/abc", "/v22", "/v2models", "/s/a/b/v2", "/s//v2"])
 def test_other_addresses_are_not_ours(path: str) -> None:
     assert address_of(path) is None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ from vitrine_api.models import LATEST, Reference
 
 Verb = Literal["server", "live", "ready", "model", "model_ready", "infer"]
 LINK_MODEL = "model"
-_BASE = re.compile(r"(?:/s/([A-Za-z0-9_-]{1,64}))?/v2(/.*)?\Z")
+_BASE = re.compile(r"(?:/s/([^/]+))?/v2(/.*)?\Z", re.DOTALL)
 _VERBS: dict[tuple[str, ...], Verb] = {("infer",): "infer", ("ready",): "model_ready", (): "model"}
 
 
@@ -41,6 +42,11 @@ def address_of(path: str) -> Address | None:
 
     An unknown path below `/v2` is an address with no verb of its own: see `NOWHERE`.
     """
+    # The same few again and again; those of links hold a secret, which is not kept.
+    return _remembered(path) if path.startswith("/v2") else _read(path)
+
+
+def _read(path: str) -> Address | None:
     match = _BASE.fullmatch(path)
     if match is None:
         return None
@@ -57,12 +63,15 @@ def address_of(path: str) -> Address | None:
     return NOWHERE
 
 
+_remembered = lru_cache(maxsize=1024)(_read)
 NOWHERE = Address("server", "nowhere", "nowhere")
 
 
 def _model(token: str | None, rest: list[str]) -> Address | None:
     """Read what follows `/v2/models/`: a name of one part or two, a version, a verb."""
-    length = 1 if token is not None or set("~/") & set(rest[0]) else 2
+    # `X/infer` calls what is no model's name, and is told so; a model `infer` is written `X~infer`.
+    whole = token is not None or set("~/") & set(rest[0]) or tuple(rest[1:]) in _VERBS
+    length = 1 if whole else 2
     name, tail = "/".join(rest[:length]), rest[length:]
     version = None
     if len(tail) >= 2 and tail[0] == "versions":

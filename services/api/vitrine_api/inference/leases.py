@@ -144,12 +144,12 @@ class Leases:
         owner_id, link = admitted.version.owner_id, admitted.link
         blind = link is not None and was_blind(link)
         # Of yesterday's lease nothing may be used today.
-        key = ("owner", owner_id, "blind" if blind else "open", f"{utcnow():%Y-%m-%d}")
+        key = ("owner", owner_id, "blind" if blind else "open", utcnow().date().isoformat())
         lease = self._leases.get(key)
         if lease is None:
 
             async def give(number: int) -> None:
-                if key[3] == f"{utcnow():%Y-%m-%d}":
+                if key[3] == utcnow().date().isoformat():
                     await self._quotas.give_runs(owner_id, number, blind=blind)
 
             lease = self._leases[key] = _Lease(

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
 """How long what is written down is gathered before it is stored."""
-PACE = 50
+PACE = 20
 """Calls that are stored in a second while others are answered: records give way to answers."""
 MOST_BEHIND = 20_000
 """From so many calls on that are not stored yet, storing gives way no more."""
