@@ -73,6 +73,53 @@ async def test_a_call_that_does_not_fit_is_refused_and_the_next_one_answered(
     assert values_of((await sandbox.call({"a": floats(1), "b": floats(2)})).tensors["sum"]) == [3]
 
 
+async def wide_adder(bench: Bench, environment: Path, models: Path) -> Sandbox:
+    """An adder that serves two at a time."""
+    bundle = bench.bundle({"model.onnx": (models / "sum.onnx").read_bytes()})
+    limits = Limits(memory_bytes=1024 * MIB, disk_bytes=32 * MIB, wall_seconds=60, cpus=2)
+    sandbox = await bench.start(bundle=bundle, environment=environment, limits=limits, max_runs=2)
+    await sandbox.load(OnnxModel(path="model.onnx", inputs=SUM_INPUTS, outputs=SUM_OUTPUTS))
+    return sandbox
+
+
+async def test_calls_at_once_do_not_wait_for_each_other(
+    bench: Bench, onnx_environment: Path, onnx_models: Path
+) -> None:
+    sandbox = await wide_adder(bench, onnx_environment, onnx_models)
+    count, ended = 3_000_000, list[str]()
+    many = Tensor(dtype="float32", shape=(1, count), data=array.array("f", [1.5]).tobytes() * count)
+
+    async def call(name: str, tensor: Tensor) -> Tensor:
+        answer = await sandbox.call({"a": tensor, "b": tensor})
+        ended.append(name)
+        return answer.tensors["sum"]
+
+    await asyncio.gather(call("first", floats(1)), call("second", floats(1)))  # both streams are open
+    ended.clear()
+    large, small = await asyncio.gather(call("large", many), call("small", floats(2)))
+    assert ended == ["small", "large"]
+    assert values_of(small) == [4]
+    assert large.data == array.array("f", [3.0]).tobytes() * count
+
+
+async def test_runs_and_calls_share_the_places(
+    bench: Bench, onnx_environment: Path, onnx_models: Path
+) -> None:
+    sandbox = await wide_adder(bench, onnx_environment, onnx_models)
+
+    async def run(number: float) -> float:
+        ran = await perform(sandbox, values={"tensors": {"a": [[number]], "b": [[1.0]]}})
+        assert ran.outcome.reason is None, ran.outcome.message
+        return float(ran.values["tensors"]["sum"][0][0])
+
+    async def call(number: float) -> float:
+        answer = await sandbox.call({"a": floats(number), "b": floats(2)})
+        return values_of(answer.tensors["sum"])[0]
+
+    found = await asyncio.gather(*(work(number) for number in range(8) for work in (run, call, call)))
+    assert found == [number + more for number in range(8) for more in (1, 2, 2)]
+
+
 async def test_runs_and_calls_take_turns(bench: Bench, onnx_environment: Path, onnx_models: Path) -> None:
     sandbox = await adder(bench, onnx_environment, onnx_models)
 

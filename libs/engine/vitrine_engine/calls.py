@@ -1,8 +1,8 @@
-"""Calls with tensors on a loaded model: one stream for many of them, answered in their order.
+"""Calls with tensors on a loaded model: a stream for many of them, answered in their order.
 
-The stream is a run that stays open (`vitrine_harness.calls` says what travels on it), so it holds the
-model's place until a run of the other kind wants it. A call costs one message there and one back: no files,
-no tasks, no locks.
+A stream is a run that stays open (`vitrine_harness.calls` says what travels on it), so it holds a place of
+the model until a run of the other kind wants it. A call costs one message there and one back: no files,
+no tasks, no locks. A model that may serve several calls at a time has as many streams.
 """
 
 from __future__ import annotations
@@ -26,52 +26,84 @@ from vitrine_harness.frames import FrameError
 
 TEXTS = "object"
 PLACE = "calls"
-"""The id of the run that carries the calls."""
+"""How the ids of runs begin that carry calls."""
 END_SECONDS = 2.0
 _LENGTH = struct.Struct("<I")
 Place = Callable[[str], contextlib.AbstractAsyncContextManager[Host]]
 
 
 class Calls:
-    """The calls of one sandbox.
+    """The calls of one sandbox: as many at once as the model may serve, each stream in order.
 
     Args:
         place: where the model is loaded.
-        turn: held while the stream is open; runs of the other kind take it, too.
+        turn: held while a stream is open; runs of the other kind take it, too.
         limits: of the sandbox.
+        streams: how many calls are computed at a time.
     """
 
-    def __init__(self, place: Place, turn: asyncio.Semaphore, limits: Limits) -> None:
-        self._place = place
+    def __init__(self, place: Place, turn: asyncio.Semaphore, limits: Limits, streams: int) -> None:
         self._turn = turn
-        self._limits = limits
-        self._opening = asyncio.Lock()
-        self._stream: _Stream | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._lanes = [_Lane(place, turn, limits, f"{PLACE}-{number}") for number in range(streams)]
         self._waiting = 0
 
     async def call(self, tensors: Mapping[str, Tensor], outputs: Sequence[str]) -> Answer:
         """Call the model; see `Sandbox.call`."""
-        stream = self._stream
-        if stream is None or not stream.is_open:
-            stream = await self._opened()
-        answer = stream.call(tensors, outputs)
-        if self._waiting:
-            stream.finish()
-        return await answer
+        lane = self._best()
+        lane.users += 1
+        try:
+            stream = await lane.opened()
+            answer = stream.call(tensors, outputs)
+            if self._waiting:
+                stream.finish()
+            return await answer
+        finally:
+            lane.users -= 1
 
     @contextlib.contextmanager
     def giving_way(self) -> Iterator[None]:
-        """While a run of the other kind waits for the model: close the stream once its calls are answered."""
+        """While a run of the other kind waits for the model: close streams once their calls are answered."""
         self._waiting += 1
-        if self._stream is not None:
-            self._stream.finish()
+        for lane in self._lanes:
+            lane.finish()
         try:
             yield
         finally:
             self._waiting -= 1
 
-    async def _opened(self) -> _Stream:
+    def _best(self) -> _Lane:
+        """Return the stream with the fewest calls, of these an open one: others have to wait for a turn."""
+        lanes = [lane for lane in self._lanes if lane.is_open] if self._turn.locked() else []
+        return min(lanes or self._lanes, key=lambda lane: (lane.users, not lane.is_open))
+
+
+class _Lane:
+    """A stream that is opened when it is needed. `users` are the calls that were given to it."""
+
+    def __init__(self, place: Place, turn: asyncio.Semaphore, limits: Limits, name: str) -> None:
+        self.users = 0
+        self._place = place
+        self._turn = turn
+        self._limits = limits
+        self._name = name
+        self._opening = asyncio.Lock()
+        self._stream: _Stream | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can be sent at once."""
+        return self._stream is not None and self._stream.is_open
+
+    def finish(self) -> None:
+        """Close the stream once its calls are answered."""
+        if self._stream is not None:
+            self._stream.finish()
+
+    async def opened(self) -> _Stream:
+        """Return the open stream."""
+        if self._stream is not None and self._stream.is_open:
+            return self._stream
         async with self._opening:
             if self._stream is not None and self._stream.is_open:
                 return self._stream
@@ -80,8 +112,8 @@ class Calls:
             async with contextlib.AsyncExitStack() as holds:
                 await self._turn.acquire()
                 holds.callback(self._turn.release)
-                host = await holds.enter_async_context(self._place(PLACE))
-                self._stream = await _open(host, self._limits)
+                host = await holds.enter_async_context(self._place(self._name))
+                self._stream = await _open(host, self._limits, self._name)
                 ending = self._ended(self._stream, host, holds.pop_all())
                 self._closing = asyncio.create_task(ending, name="calls")
                 return self._stream
@@ -94,17 +126,17 @@ class Calls:
                 await host.destroy()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
-                    await host.wait_ended(PLACE)
+                    await host.wait_ended(self._name)
             stream.conclude()
 
 
-async def _open(host: Host, limits: Limits) -> _Stream:
+async def _open(host: Host, limits: Limits, name: str) -> _Stream:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     stream = _Stream(host, limits)
     with theirs:
         try:
-            await host.hand_over({"do": "run", "id": PLACE}, theirs)
+            await host.hand_over({"do": "run", "id": name}, theirs)
         except OSError as error:
             ours.close()
             raise SandboxGoneError("the sandbox has ended; start another one") from error

@@ -96,15 +96,14 @@ class Serving(ABC):
             self.loaded = Loaded(kind="script", milliseconds=0.0)
             return self.loaded
         is_onnx = isinstance(model, OnnxModel)
-        # The calls of an ONNX model hold it, and each uses all of its threads.
-        runs = 1 if is_onnx else self.spec.max_runs
+        runs = self.spec.max_runs
         request = loading.request(model, runs)
         self.is_script = False
         self._slots = asyncio.Semaphore(runs)
         self._output_names = tuple(str(item["name"]) for item in model.outputs)
         self.loaded = await self._load_or_stop(model, request)
         if is_onnx:
-            self._calls = Calls(self._place, self._slots, self.limits)
+            self._calls = Calls(self._place, self._slots, self.limits, runs)
         return self.loaded
 
     async def _load_or_stop(self, model: LoadedModel, request: dict[str, Any]) -> Loaded:

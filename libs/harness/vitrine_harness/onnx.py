@@ -36,7 +36,9 @@ class OnnxServer:
     def __init__(self, request: dict[str, Any], setup: dict[str, Any]) -> None:
         self.input_specs: list[dict[str, Any]] = request["inputs"]
         self.output_specs: list[dict[str, Any]] = request["outputs"]
-        self.session, self.make_options = _session(os.path.join(BUNDLE, request["path"]), setup)
+        self.session, self.make_options = _session(
+            os.path.join(BUNDLE, request["path"]), setup, int(request["runs"])
+        )
         self.inputs = [tensors.signature(node) for node in self.session.get_inputs()]
         self.outputs = [tensors.signature(node) for node in self.session.get_outputs()]
 
@@ -100,8 +102,8 @@ class OnnxServer:
                 job.value(spec["name"], spec["type"], results.value(spec, tensor))
 
 
-def _session(path: str, setup: dict[str, Any]) -> tuple[Any, Any]:
-    """Return a session, and what makes the options of a run."""
+def _session(path: str, setup: dict[str, Any], runs: int) -> tuple[Any, Any]:
+    """Return a session whose runs share the sandbox's cores, and what makes the options of a run."""
     if not os.path.isfile(path):
         raise NoModelError(f"the bundle has no file {os.path.relpath(path, BUNDLE)}")
     try:
@@ -111,7 +113,7 @@ def _session(path: str, setup: dict[str, Any]) -> tuple[Any, Any]:
         text = f"the environment lacks what ONNX models need ({error}); add onnxruntime, numpy and pillow"
         raise NoModelError(text) from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = setup["threads"]
+    options.intra_op_num_threads = max(1, setup["threads"] // runs)
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Spinning threads burn the CPU quota of the sandbox between requests.

@@ -12,8 +12,8 @@ from vitrine_runner.workers import Lent, Need, Worker, WorkerPool
 
 log = logging.getLogger(__name__)
 
-DEPTH = 2
-"""Calls that a worker is given at a time: while one is computed, the next one is there already."""
+AHEAD = 1
+"""Calls that a worker is given beyond those that it computes at a time: the next one is there already."""
 LINGER_SECONDS = 1.0
 """How long a worker is kept from other uses after its last call."""
 TURN_SECONDS = 5.0
@@ -38,7 +38,8 @@ class Seat:
     @property
     def has_place(self) -> bool:
         """Whether one more call fits."""
-        return self.users < DEPTH and not self.leaving and self.worker.is_ready
+        most = self.worker.bundle.spec.scaling.places + AHEAD
+        return self.users < most and not self.leaving and self.worker.is_ready
 
     def leave(self) -> None:
         """Give the worker back as soon as its calls are answered."""
