@@ -19,7 +19,7 @@ from pathlib import Path
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.images.content import PYTHON_HOME, configuration, merge, reserved, source_of
 from vitrine_builder.images.plan import plan_layers
-from vitrine_builder.layers import Layer
+from vitrine_builder.layers import Layer, LayerFile
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.workspace import Workspace
 from vitrine_common.drafts import link
@@ -39,6 +39,8 @@ class Assembly:
     files: int = 0
     size: int = 0
     _laid: dict[str, str] = field(default_factory=dict)
+    _whole: frozenset[Path] = frozenset()
+    """Trees of the layers that are laid, when all of their files are."""
     _folders: set[str] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -56,18 +58,29 @@ class Assembly:
         """
         if not self._folders:
             self._lay_interpreter()
-        ordered = [layer for group in plan_layers(layers) for layer in group]
-        kept = reserved(self.target)
-        merged = {path: found for path, found in merge(ordered).items() if path not in kept}
-        wanted = {path: layer.source(path) for path, (layer, _file) in merged.items()}
-        self.files, self.size = len(merged), sum(file.size for _layer, file in merged.values())
-        self._remove(wanted)
+        trees = frozenset(layer.tree for layer in layers)
+        more = self._files([layer for layer in layers if layer.tree not in self._whole])
+        if not self._whole or not self._whole <= trees or more.keys() & self._laid.keys():
+            more = self._files(layers)
+            self.files = self.size = 0
+            self._remove({path: layer.source(path) for path, (layer, _file) in more.items()})
+        self._whole = frozenset()
+        self.files += len(more)
+        self.size += sum(file.size for _layer, file in more.values())
         try:
-            self._add(wanted)
+            self._add({path: layer.source(path) for path, (layer, _file) in more.items()})
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             relative = os.path.relpath(error.filename2 or error.filename, self.root)
             sentence = f"Two packages disagree about `{relative}`: a file in one, a folder in the other."
             raise BuildFailure(FailureReason.CONFLICT, sentence) from None
+        if not self._stop.is_set():
+            self._whole = trees
+
+    def _files(self, layers: Sequence[Layer]) -> dict[str, tuple[Layer, LayerFile]]:
+        """Return which layer each file of an environment of `layers` is from."""
+        ordered = [layer for group in plan_layers(layers) for layer in group]
+        kept = reserved(self.target)
+        return {path: found for path, found in merge(ordered).items() if path not in kept}
 
     def pause(self) -> None:
         """Let a `lay` that runs in another thread return early."""
@@ -185,7 +198,7 @@ def _make_folder(folder: str) -> bool:
 class Ahead:
     """An assembly that may be begun on a guess. `take` gives it to whoever knows better.
 
-    `wanted` are the packages that the author names, as far as that is known.
+    `wanted` are the packages that the author names, as far as that is known; `laying` is what works on it.
     """
 
     workspace: Workspace
@@ -193,8 +206,15 @@ class Ahead:
     wanted: frozenset[str] = frozenset()
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _assembly: Assembly | None = None
-    _task: asyncio.Task[None] | None = None
+    laying: asyncio.Task[None] | None = None
     _taken: bool = False
+    _begun: frozenset[Path] = frozenset()
+
+    async def go_on(self, layers: Sequence[Layer]) -> None:
+        """Lay out `layers` meanwhile, in place of what was guessed, unless that is just these."""
+        if self.laying is None or self._begun != {layer.tree for layer in layers}:
+            await self.take()
+            self.begin(layers)
 
     def begin(self, layers: Sequence[Layer], after_seconds: float = 0.0) -> None:
         """Lay out `layers` meanwhile; not while something else is being laid out."""
@@ -205,7 +225,8 @@ class Ahead:
                 await asyncio.to_thread(self._open().lay, layers)
 
         self._taken = False
-        self._task = asyncio.create_task(lay())
+        self._begun = frozenset(layer.tree for layer in layers)
+        self.laying = asyncio.create_task(lay())
 
     async def take(self) -> Assembly:
         """Stop guessing, and return the folder with what is in it."""
@@ -227,10 +248,10 @@ class Ahead:
         self._taken = True
         if self._assembly is not None:
             self._assembly.pause()
-        if self._task is not None:
+        if self.laying is not None:
             # What went wrong with a guess goes wrong again where it matters.
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            await asyncio.gather(self.laying, return_exceptions=True)
+            self.laying = None
 
 
 @contextlib.asynccontextmanager

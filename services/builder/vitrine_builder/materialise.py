@@ -155,8 +155,7 @@ class EnvironmentStore:
         missing = [package for package, layer in found.items() if layer is None]
         layers = {package: layer for package, layer in found.items() if layer is not None}
         if ahead is not None and layers:
-            await ahead.take()
-            ahead.begin(list(layers.values()))
+            await ahead.go_on(list(layers.values()))
         if missing:
             made = await self.layers.make(missing, report, watch)
             layers.update((layer.package, layer) for layer in made)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vitrine_builder import bytecode_worker
-from vitrine_builder.assembly import Assembly, Guesses
+from vitrine_builder.assembly import Assembly, Guesses, begin_ahead
 from vitrine_builder.bytecode import Compiled, Compiler, Folder, require_interpreter
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.layers import Layer, list_files
@@ -21,6 +21,7 @@ from vitrine_builder.lock import Lock, LockedPackage, Target
 from vitrine_builder.process import Bounds
 from vitrine_builder.scripts import console_scripts
 from vitrine_builder.wheels import WheelTree
+from vitrine_builder.workspace import open_workspace
 
 SITE = "lib/python3.11/site-packages"
 PYTHON = Path(sys.base_prefix) / "bin" / "python3.11"
@@ -106,6 +107,7 @@ def test_a_guess_that_is_corrected_leaves_what_was_never_guessed(tmp_path: Path)
         tmp_path / "b", {f"{SITE}/shared/__init__.py": "2", f"{SITE}/one/x": "file where one has a folder"}
     )
     three = layer(tmp_path / "c", {f"{SITE}/three.py": "3"})
+    four = layer(tmp_path / "d", {f"{SITE}/shared/__init__.py": "four"})
     for number, (guess, truth) in enumerate(
         [
             ([one], [two, three]),
@@ -113,6 +115,10 @@ def test_a_guess_that_is_corrected_leaves_what_was_never_guessed(tmp_path: Path)
             ([], [two]),
             ([two], [three, one]),
             ([one, two], [two]),
+            ([one], [one, three]),
+            ([one, three], [three, one]),
+            ([one, three], [four, one, three]),
+            ([four], [one, four]),
         ]
     ):
         guessed, plain = tmp_path / f"guessed{number}", tmp_path / f"plain{number}"
@@ -122,9 +128,23 @@ def test_a_guess_that_is_corrected_leaves_what_was_never_guessed(tmp_path: Path)
         with contextlib.suppress(BuildFailure):
             assembly.lay(guess)
         assembly.lay(truth)
-        assemble(plain, truth, Target())
+        assert (assembly.files, assembly.size) == assemble(plain, truth, Target())
         names = {name: inode for name, inode in shape(guessed).items() if name != "pyvenv.cfg"}
         assert names == {name: inode for name, inode in shape(plain).items() if name != "pyvenv.cfg"}
+
+
+async def test_a_right_guess_goes_on_and_is_not_laid_out_again(tmp_path: Path) -> None:
+    made = [layer(tmp_path / "layers" / name, {f"{SITE}/{name}.py": name}) for name in ("a", "b")]
+    with open_workspace(tmp_path / "environments") as workspace:
+        async with begin_ahead(workspace, Target(), made) as ahead:
+            begun = ahead.laying
+            await ahead.go_on(made)
+            assert ahead.laying is begun
+            await ahead.go_on(made[:1])
+            assert ahead.laying is not begun
+            assembly = await ahead.take()
+            assembly.lay(made)
+            assert assembly.files == 2
 
 
 def test_a_guess_is_the_lock_of_a_list_that_has_most_lines_in_common() -> None:
