@@ -25,7 +25,8 @@ from vitrine_runner.backlog import Backlog
 from vitrine_runner.execution import Desk, Execution
 from vitrine_runner.live import tell_state
 from vitrine_runner.placement import Placement
-from vitrine_runner.slots import Slots
+from vitrine_runner.slots import Shares, Slots
+from vitrine_runner.worker import Need
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Dispatcher:
         self._left_seconds = inf
         self.devices = tuple(devices)
         self.slots = Slots(slots)
+        standing = desk.pool.standing
+        self._shares = Shares(self.slots, standing.places, standing.has_place)
         self._backlogs = {device: Backlog(desk.runs.waiting, device) for device in devices}
         self._rotation = itertools.cycle(self._backlogs)
         self._requests: OrderedDict[str, RunRequest] = OrderedDict()
@@ -74,7 +77,7 @@ class Dispatcher:
         request = await _patiently(lambda: self._desk.runs.request(run_id), in_progress)
         if request.expires_at <= utcnow():
             await self._tell(await _patiently(lambda: self._desk.runs.expire(request), in_progress))
-        elif self._is_ours_at_once(request) and self.slots.take():
+        elif self._is_ours_at_once(request) and self._shares.take(need_of(request)):
             await self._begin_at_once(request, in_progress)
         else:
             await _patiently(lambda: self._desk.runs.accept(request), in_progress)
@@ -97,12 +100,12 @@ class Dispatcher:
     async def serve_forever(self) -> None:
         """Take runs from the queue whenever a slot is free, until cancelled."""
         while True:
-            while not self.slots.is_free:
-                await self.slots.change()
+            while not self._shares.is_free:
+                await self._change()
             self._wake.clear()
             try:
                 async with self._serving:
-                    while self.slots.is_free and await self._serve_next():
+                    while self._shares.is_free and await self._serve_next():
                         pass
             except Unavailable as error:
                 log.warning("will look at the queue again", extra={"error": error.message})
@@ -110,7 +113,7 @@ class Dispatcher:
             except Exception:
                 log.exception("will look at the queue again")
                 await asyncio.sleep(AGAIN_SECONDS)
-            if self.slots.is_free:
+            if self._shares.is_free:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
                         await self._wake.wait()
@@ -140,6 +143,15 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _change(self) -> None:
+        """Return when a slot or a worker's place may have become free."""
+        waits = [asyncio.ensure_future(wait) for wait in (self.slots.change(), self._desk.pool.change())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
     def _pause(self) -> float:
         to_look = min(backlog.seconds_to_look for backlog in self._backlogs.values())
         return max(PAUSE_SECONDS, min(to_look, self._left_seconds))
@@ -153,8 +165,8 @@ class Dispatcher:
                 if patience := self._placement.patience(head):
                     self._left_seconds = min(self._left_seconds, patience)
                     continue
-                if not self.slots.take():
-                    return False
+                if not self._shares.take(need_of(head)):
+                    return False  # nobody goes before whose turn it is, not even into a shared slot
                 backlog.drop(head)
                 if await self._begin_waiting(head):
                     return True
@@ -168,11 +180,11 @@ class Dispatcher:
             if run is not None:
                 request = self._requests.pop(head.id, None) or await self._desk.runs.request(head.id)
         except BaseException:
-            self.slots.release()
+            self._shares.release(need_of(head))
             raise  # what was claimed comes back when its lease is over
         if run is None:
             self._requests.pop(head.id, None)
-            self.slots.release()
+            self._shares.release(need_of(head))
             return False
         self._begin(Execution(self._desk, request, run))
         return True
@@ -184,7 +196,7 @@ class Dispatcher:
             run = await _patiently(lambda: self._desk.runs.take(request), in_progress)
         finally:
             if run is None:
-                self.slots.release()
+                self._shares.release(need_of(request))
         if run is not None:
             self._begin(Execution(self._desk, request, run))
 
@@ -200,7 +212,7 @@ class Dispatcher:
             if self._executions.get(run_id) is execution:
                 del self._executions[run_id]
             backlog.note_ended(run_id)
-            self.slots.release()
+            self._shares.release(need_of(execution.request))
             self._wake.set()
 
         task.add_done_callback(ended)
@@ -214,6 +226,11 @@ class Dispatcher:
     async def _tell(self, run: Run | None) -> None:
         if run is not None:
             await tell_state(self._desk.bus, run)
+
+
+def need_of(run: Head | RunRequest) -> Need:
+    """Return what a run needs a worker for."""
+    return Need(run.version_digest, run.environment_digest, run.flow.owner)
 
 
 async def _patiently(call: Callable[[], Awaitable[T]], in_progress: SignOfLife) -> T:

@@ -83,6 +83,11 @@ class Standing:
         """Whether one of them has a place, now or once it is ready."""
         return any(worker.has_place for worker in self._of(need))
 
+    def places(self, need: Need) -> int:
+        """Return how many runs a worker of a version takes at a time; 1 where there is none here."""
+        workers = self._of(need)
+        return workers[0].bundle.spec.scaling.places if workers else 1
+
     def is_full(self, need: Need) -> bool:
         """Whether a version has as many workers as its `scaling.max` allows, and all of them are full."""
         workers = self._of(need)
