@@ -72,6 +72,9 @@ class SandboxDouble:
     async def call(self, tensors: Mapping[str, Tensor], outputs: Sequence[str] = ()) -> Answer:
         raise ValueError("a script model takes no tensors")
 
+    async def expect_run(self) -> None:
+        self.engine.expected.append(self.id)
+
     def die(self) -> None:
         self.alive = False
         self._gone.set()
@@ -100,6 +103,7 @@ class EngineDouble:
         self.behaviour = behaviour
         self.sandboxes: list[SandboxDouble] = []
         self.stopped: list[str] = []
+        self.expected: list[str] = []
         self.start_error: StartError | None = None
         self.load_error: Exception | None = None
         self.gate = asyncio.Event()

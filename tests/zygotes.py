@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,7 @@ class ZygoteBench:
         files: Mapping[str, str],
         owner: str | None = "somebody",
         limits: Limits = SMALL,
+        argv: Sequence[str] = (),
     ) -> Sandbox:
         """Start a sandbox of a script, with its zygote ready where it may have one."""
         spec = SandboxSpec(
@@ -68,7 +69,7 @@ class ZygoteBench:
         )
         await self.engine.warm(spec)
         sandbox = await self.engine.start(spec)
-        await sandbox.load(ScriptModel())
+        await sandbox.load(ScriptModel(argv=argv))
         return sandbox
 
     @property

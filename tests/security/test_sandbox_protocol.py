@@ -27,11 +27,16 @@ while True:
     data, descriptors, _, _ = socket.recv_fds(control, 65536, 2)
     if not data: sys.exit()
     if not descriptors: continue
-    if len(descriptors) > 1:
-        gate = socket.socket(fileno=descriptors[1])
+    stream = descriptors[0]
+    if "cell" in json.loads(data):
+        gate = socket.socket(fileno=stream)
         gate.send(b'{{"is": "placed"}}')
-        gate.recv(4096)
-    run = socket.socket(fileno=descriptors[0])
+        descriptors = []
+        while not descriptors:
+            said, descriptors, _, _ = socket.recv_fds(gate, 4096, 1)
+            if not said: sys.exit()
+        stream = descriptors[0]
+    run = socket.socket(fileno=stream)
     threading.Thread(target=lambda: [None for _ in iter(lambda: run.recv(65536), b"")], daemon=True).start()
     {evil}
 """

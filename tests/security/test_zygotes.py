@@ -125,14 +125,22 @@ zygote._become = lambda descriptors: time.sleep(600)
 }
 
 
+@pytest.mark.parametrize("is_expected", [False, True], ids=["at once", "made ahead"])
 @pytest.mark.parametrize("attack", AT_IMPORT)
 async def test_an_attack_costs_the_zygote_and_no_run(
-    zygotes: ZygoteBench, attack: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    zygotes: ZygoteBench,
+    attack: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_expected: bool,
 ) -> None:
     monkeypatch.setattr("vitrine_engine.process.zygote.FORK_SECONDS", 1.0)
     caplog.set_level(logging.WARNING)
     environment = zygotes.environment({"numpy": AT_IMPORT[attack]})
-    sandbox = await zygotes.script(environment, BUNDLE)
+    sandbox = await zygotes.script(environment, BUNDLE, argv=python(IS_FORK))
+    if is_expected:
+        await sandbox.expect_run()
     ran = await perform(sandbox, *python(IS_FORK))
     assert ran.outcome.reason is None, ran.outcome.message
     assert ran.stdout == "False\n"

@@ -138,6 +138,9 @@ class SandboxSpec:
 class ScriptModel:
     """A bundle whose command line is executed once per run, each time in a clean private `/work`."""
 
+    argv: Sequence[str] = ()
+    """How its runs' command lines begin, as far as it is known: for what can be had ready before a run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxModel:
@@ -303,6 +306,12 @@ class Sandbox(Protocol):
         """Make the model ready; once per sandbox.
 
         Raises `LoadError` (bad model, missing package, not enough memory) and `SandboxGoneError`.
+        """
+
+    async def expect_run(self) -> None:
+        """Get ready for a run that will probably come within seconds; returns before that is done.
+
+        Never fails, and never harms: what was got ready and is not used goes again by itself.
         """
 
     def run(self, request: RunRequest) -> AsyncGenerator[RunEvent, None]:

@@ -293,7 +293,8 @@ class Run:
         if children:
             await asyncio.wait(children)
         self._close_channel()
-        await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
+        if self._spool.exists():
+            await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
 
     async def _has_obeyed(self) -> bool:
         """Hang up on a loaded model and say whether it has let go of the run: others may need it."""

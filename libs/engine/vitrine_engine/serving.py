@@ -77,7 +77,7 @@ class Serving(ABC):
         """Give a run its place for the block; raises `StartError` where none can be made."""
 
     @abstractmethod
-    async def _serve_scripts(self) -> None:
+    async def _serve_scripts(self, model: ScriptModel) -> None:
         """Get ready for runs of a script model."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Serving(ABC):
             raise ValueError(f"sandbox {self.id} has a model already")
         self._loaded = True
         if isinstance(model, ScriptModel):
-            await self._serve_scripts()
+            await self._serve_scripts(model)
             self.loaded = Loaded(kind="script", milliseconds=0.0)
             return self.loaded
         is_onnx = isinstance(model, OnnxModel)
@@ -105,6 +105,10 @@ class Serving(ABC):
         if is_onnx:
             self._calls = Calls(self._place, self._slots, self.limits, runs)
         return self.loaded
+
+    @abstractmethod
+    async def expect_run(self) -> None:
+        """Get ready for a run that will probably come; see `Sandbox.expect_run`."""
 
     async def _load_or_stop(self, model: LoadedModel, request: dict[str, Any]) -> Loaded:
         """Load; raises `LoadError`, having stopped the sandbox."""

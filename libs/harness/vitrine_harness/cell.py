@@ -6,7 +6,8 @@ Both are the platform's and never execute a tenant's code. When either dies, the
 
 The *gate* is a socket of packets between init and engine. To the engine: `{"is": "placed"}` first, so that
 the kernel tells it the init's process id; later `{"do": "fork"}` with descriptors, which asks for a fork of
-the zygote in this cell. From the engine: `{"do": "begin"}`; `{"is": "forked"}` or `{"is": "refused"}`.
+the zygote in this cell. From the engine: `{"do": "begin"}`; `{"is": "forked"}` or `{"is": "refused"}`; and at
+any time after it began `{"do": "run"}` with the stream of a script's run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import socket
 from collections.abc import Callable
 
 from vitrine_harness import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TENANT = 1000
 """User and group id that tenants see."""
@@ -68,12 +73,18 @@ class Gate:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._stream: socket.socket | None = None
 
     def wait_placed(self) -> None:
         """Tell that the namespaces are made, and wait until the engine has put limits on them."""
         self._socket.send(json.dumps({"is": "placed"}).encode())
-        if not self._socket.recv(GATE_BYTES):
-            os._exit(0)
+        self._hear()
+
+    def wait_run(self) -> socket.socket:
+        """Return the stream of the run that this cell is for, once there is one."""
+        while self._stream is None:
+            self._hear()
+        return self._stream
 
     def fork(self, descriptors: dict[str, int]) -> bool:
         """Ask for a fork of the zygote in this cell, with descriptors by name; return whether there is one.
@@ -85,8 +96,20 @@ class Gate:
             sent = {**own, **descriptors}
             message = json.dumps({"do": "fork", "descriptors": list(sent)}).encode()
             socket.send_fds(self._socket, [message], list(sent.values()))
-            answer = self._socket.recv(GATE_BYTES)
+            answer = self._hear()
+            while "is" not in answer:
+                answer = self._hear()
         finally:
             for descriptor in own.values():
                 os.close(descriptor)
-        return bool(answer) and json.loads(answer).get("is") == "forked"
+        return bool(answer["is"] == "forked")
+
+    def _hear(self) -> dict[str, Any]:
+        """Return the engine's next message, and keep the stream that may come with it."""
+        data, descriptors, _, _ = socket.recv_fds(self._socket, GATE_BYTES, 1)
+        if not data:
+            os._exit(0)
+        for descriptor in descriptors:
+            self._stream = socket.socket(fileno=descriptor)
+        message: dict[str, Any] = json.loads(data)
+        return message

@@ -61,6 +61,11 @@ class Fork:
             if name in self._streams:
                 os.close(self._streams.pop(name))
 
+    def discard(self) -> None:
+        """End it before it has begun anything: nothing to execute will come."""
+        self.close()
+        os.close(self._streams.pop("status"))
+
     def _said(self, most: int) -> bytes:
         os.set_blocking(self._streams["report"], False)
         try:

@@ -40,9 +40,24 @@ class Refused(Exception):
         self.reason = reason
 
 
-def serve_cell(stream: socket.socket, gate: socket.socket, order: dict[str, Any], *, overlay: bool) -> None:
-    """Do the run of a cell; for its init."""
-    serve(Channel(stream), order, lambda: _private(order, overlay=overlay), Gate(gate))
+def serve_cell(gate: socket.socket, order: dict[str, Any], *, overlay: bool) -> None:
+    """Do the run of a cell, whenever it comes; for its init."""
+    door = Gate(gate)
+    made: Workspace | OSError
+    try:
+        made = _private(order, overlay=overlay)
+    except OSError as error:
+        made = error  # told to the run
+    door.wait_placed()
+    # The engine looks at what has run the author's packages before there are inputs.
+    fork = forked.ask(door) if order["python"] and not isinstance(made, OSError) else None
+
+    def workspace() -> Workspace:
+        if isinstance(made, OSError):
+            raise made
+        return made
+
+    serve(Channel(door.wait_run()), order, workspace, door, fork)
 
 
 def serve_model(control: socket.socket, gate: socket.socket, order: dict[str, Any], *, overlay: bool) -> None:
@@ -66,16 +81,15 @@ def serve(
     setup: dict[str, Any],
     make_workspace: Callable[[], Workspace],
     gate: Gate | None = None,
+    fork: Fork | None = None,
 ) -> None:
     """Do one run in the workspace that is made for it, and report its end.
 
-    With a `gate`, a Python program is a fork of the zygote where one is to be had.
+    With a `gate`, a Python program is a fork of the zygote where one is to be had; `fork` is one that
+    waits already.
     """
     try:
-        workspace = make_workspace()
-        if gate is not None:
-            gate.wait_placed()
-        Run(channel, setup, workspace, gate).serve()
+        Run(channel, setup, make_workspace(), gate, fork).serve()
     except Refused as refusal:
         channel.send(_end(refusal.reason, str(refusal)))
         # The engine may still be sending; closing now would cut it off before it reads this end.
@@ -109,12 +123,18 @@ class Run:
     """Inputs in, program, outputs out."""
 
     def __init__(
-        self, channel: Channel, setup: dict[str, Any], workspace: Workspace, gate: Gate | None
+        self,
+        channel: Channel,
+        setup: dict[str, Any],
+        workspace: Workspace,
+        gate: Gate | None,
+        ready: Fork | None,
     ) -> None:
         self.channel = channel
         self.setup = setup
         self.workspace = workspace
         self.gate = gate
+        self.ready = ready
         self.request: dict[str, Any] = {}
         self.root = WORK
         self._seen: dict[str, tuple[int, ...]] = {}
@@ -128,13 +148,8 @@ class Run:
         self.root = os.path.normpath(os.path.join(WORK, self.request["workdir"]))
         os.makedirs(self.root, exist_ok=True)
         env = environment(self.setup, self.request)
-        fork = None
-        calls_python = self.gate is not None and self.setup["forks"]
-        if self.gate is not None and calls_python:
-            if command_line.parse(self.request["argv"], env) is not None:
-                # Before the inputs arrive: the engine looks at what has run the author's packages.
-                fork = forked.ask(self.gate)
-            calls_python = fork is None
+        fork = self._fork_for(env)
+        calls_python = self.gate is not None and self.setup["forks"] and fork is None
         if calls_python:
             env["PATH"] = f"{SHIMS}:{env['PATH']}"
         self._receive_files()
@@ -160,6 +175,17 @@ class Run:
         if reason is None:
             reason, message = self._send_outputs()
         self.channel.send(_end(reason, message, truncated=ending.truncated))
+
+    def _fork_for(self, env: dict[str, str]) -> Fork | None:
+        """Return a fork of the zygote for the command, if it is one that a fork can do."""
+        if self.gate is None or not self.setup["forks"]:
+            return None
+        if command_line.parse(self.request["argv"], env) is not None:
+            # Before the inputs arrive: the engine looks at what has run the author's packages.
+            return self.ready or forked.ask(self.gate)
+        if self.ready is not None:
+            self.ready.discard()
+        return None
 
     def _judge(self, ending: Ending, *, full: bool) -> tuple[str | None, str]:
         if ending.reason == "timeout":

@@ -38,6 +38,7 @@ _LOCALES_LENIENT = {"C", "POSIX", "C.UTF-8", "C.utf8", "UTF-8"}
 def prepare() -> None:
     """Do once, before the first fork, what every fork would have to do alike."""
     _let_go_of_finalizers()
+    _reset("inspect", modulesbyfile={}, _filesbymodname={})
     thread_counts.find_setters()
 
 
@@ -194,7 +195,6 @@ def _forget_process() -> None:
     _reset("uuid", _last_timestamp=None)
     _reset("logging", _startTime=time.time())
     _reset("urllib.request", _opener=None)
-    _reset("inspect", modulesbyfile={}, _filesbymodname={})
     site.USER_BASE = site.USER_SITE = None
     site.getusersitepackages()
     _reset_multiprocessing()

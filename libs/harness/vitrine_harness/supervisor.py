@@ -3,7 +3,7 @@
 It reads no byte that a tenant wrote: every run and every loaded model has a stream of its own to the engine,
 handed over as a descriptor. Messages on the control socket (one JSON object a packet) from the engine:
 
-- `{"do": "run", "id": …, "cell": {…}}` with a stream and a gate: a run of a script
+- `{"do": "run", "id": …, "cell": {…}}` with a gate: a run of a script, whose stream comes there
 - `{"do": "model", "id": …, "cell": {…}}` with a control socket and a gate: a model, loaded once to serve runs
 - `{"do": "kill", "id": …}`
 - `{"do": "zygote", "modules": […]}` with a control socket: start the interpreter whose forks enter cells

@@ -24,7 +24,7 @@ from vitrine_common.documents import Run, RunRequest, ShareLink, Version
 from vitrine_common.errors import Conflict, Problem, TooMany, VitrineError
 from vitrine_common.fleet import Fleet
 from vitrine_common.ids import new_id
-from vitrine_common.messages import RunCancel, RunStart
+from vitrine_common.messages import RunCancel, RunExpected, RunStart
 from vitrine_common.states import RUN, RunState, VersionState
 from vitrine_common.telemetry import inject
 
@@ -95,6 +95,7 @@ class Runs:
         input that is wrong.
         """
         require(member, Action.RUN, version)
+        await self._expect(version)
         request = await self._request(version, raw, member.id, run_id)
         await self._quotas.take_runs(version.owner_id)
         await self._accept(request.model_copy(update={"user_id": member.id, "hooked": hooked}))
@@ -114,6 +115,7 @@ class Runs:
             raise TooMany("this link's runs are used up; ask its owner for another")
         check_size(visitor.link, raw)
         check_ready_for_visitors(version)
+        await self._expect(version)
         raw = blindness.with_example_paths(visitor.link, version, raw)
         request = await self._request(version, raw, None, run_id)
         request.link_id, request.visitor_id = visitor.link.id, visitor.visitor_id
@@ -124,6 +126,16 @@ class Runs:
         await self._stop_if_revoked(request)
         await audit.record(self._accounts, visitor, "run.requested", request)
         return RunRecord(request, None)
+
+    async def _expect(self, version: Version) -> None:
+        """Let a runner have a worker ready by the time that the run is stored."""
+        check_ready(version)
+        news = RunExpected(
+            version_digest=version.digest,
+            environment_digest=version.environment_digest or "",
+            owner_id=version.owner_id,
+        )
+        await self._bus.tell(news)
 
     async def _stop_if_revoked(self, request: RunRequest) -> None:
         """Cancel a run whose link was revoked between the check and the insert: the revoker missed it."""

@@ -30,6 +30,7 @@ from vitrine_runner.claims_view import Viewer
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
 from vitrine_runner.execution import Desk
+from vitrine_runner.expecting import Expecting
 from vitrine_runner.figures import Figures
 from vitrine_runner.gpus import find_gpus
 from vitrine_runner.handlers import make_routers
@@ -91,8 +92,9 @@ async def use(
         parts.push_async_callback(pool.aclose)
         work = platform.work
         runs = Runs(platform.database, platform.holder, work.lease_seconds, settings.max_attempts)
-        folder = settings.state_dir / "runs"
-        desk = Desk(runs, pool, platform.blobs, platform.bus, folder, settings.retry_seconds)
+        desk = Desk(
+            runs, pool, platform.blobs, platform.bus, settings.state_dir / "runs", settings.retry_seconds
+        )
         placement = Placement(pool, fleet, platform.holder, settings.run_memory_bytes)
         dispatcher = Dispatcher(desk, settings.slots, settings.devices, placement)
         heartbeat = Heartbeat(platform.bus, platform.holder, dispatcher, pool)
@@ -101,6 +103,9 @@ async def use(
         platform.bus.describe = figures.told
         parts.push_async_callback(heartbeat.leave)
         parts.push_async_callback(dispatcher.close, settings.stop_seconds)
+        await parts.enter_async_context(
+            _told_ahead(platform, Expecting(pool, bundles, placement, dispatcher.slots))
+        )
         context = platform.bus.broker.context
         context.set_global("dispatcher", dispatcher)
         cancellation = Cancellation(runs, platform.bus)
@@ -119,6 +124,16 @@ async def use(
             _ready_ahead(platform, Warming(engine, pool.shelf, pool, settings), keeping)
         )
         yield
+
+
+@asynccontextmanager
+async def _told_ahead(platform: Platform, expecting: Expecting) -> AsyncIterator[None]:
+    """Get ready for runs that the api tells of, while the block lasts."""
+    platform.bus.broker.context.set_global("expecting", expecting)
+    try:
+        yield
+    finally:
+        await expecting.aclose()
 
 
 @asynccontextmanager

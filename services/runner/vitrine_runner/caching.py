@@ -147,6 +147,10 @@ class FileCache(Generic[F]):
         """The manifests whose files are here."""
         return ["sha256:" + path.name for path in self._sets.iterdir() if path.name[0] != "."]
 
+    def has(self, digest: str) -> bool:
+        """Whether the files are here, as far as a look at their record tells."""
+        return (self._home(digest) / RECORD).exists()
+
     @property
     def size(self) -> int:
         """Bytes on this disk; what several sets share counts once."""

@@ -24,6 +24,7 @@ from vitrine_common.messages import (
     LinkRevoked,
     RunCancel,
     RunCancelling,
+    RunExpected,
     RunnerBeat,
     RunStart,
     RunWaiting,
@@ -36,13 +37,16 @@ from vitrine_runner.cancellation import Cancellation
 from vitrine_runner.claims import ClaimCancellation, ClaimWorker
 from vitrine_runner.dispatch import Dispatcher
 from vitrine_runner.erasing import Eraser
+from vitrine_runner.expecting import Expecting
 from vitrine_runner.keeping import Keeping
 from vitrine_runner.warming import Warming
+from vitrine_runner.worker import Need
 
 NEWS = timedelta(minutes=10)
 """Age up to which a version counts as new: a runner that is itself new hears of all that there were."""
 
 TheDispatcher = Annotated[Dispatcher, Context("dispatcher")]
+TheExpecting = Annotated[Expecting, Context("expecting")]
 TheCancellation = Annotated[Cancellation, Context("cancellation")]
 TheFleet = Annotated[Fleet, Context("fleet")]
 TheKeeping = Annotated[Keeping, Context("keeping")]
@@ -67,6 +71,7 @@ def make_routers(*, gpu: bool) -> list[NatsRouter]:
     on(router, "runner", "version.deleted")(version_deleted)
     on(router, "runner", "link.deleted")(link_deleted)
     on_live(router, "files.forgotten")(files_forgotten)
+    on_live(router, "run.expected")(run_expected)
     on_live(router, "run.waiting")(run_waiting)
     on_live(router, "runner.beat")(runner_beat)
     on_live(router, "run.cancelling")(run_cancelling)
@@ -80,6 +85,12 @@ async def run_start(envelope: Envelope[RunStart], message: NatsMessage, dispatch
         await dispatcher.start(envelope.payload.run_id, message.in_progress)
     except NotFound as error:
         raise Poison(error.message) from error
+
+
+async def run_expected(envelope: Envelope[RunExpected], expecting: TheExpecting) -> None:
+    """Have a worker ready by the time that the run is there."""
+    asked = envelope.payload
+    expecting.expect(Need(asked.version_digest, asked.environment_digest, asked.owner_id))
 
 
 async def run_waiting(envelope: Envelope[RunWaiting], dispatcher: TheDispatcher) -> None:

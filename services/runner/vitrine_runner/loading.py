@@ -31,7 +31,7 @@ def model_of(bundle: Bundle) -> Model:
             batching = bundle.spec.scaling.batching
             sizes = Batching(size=batching.max_size, wait_seconds=batching.max_wait) if batching else None
             return PredictorModel(target=form["predictor"], batching=sizes, **interface)
-    return ScriptModel()
+    return ScriptModel(argv=tuple(form["argv"]))
 
 
 def load_fault(error: BaseException) -> BaseException:

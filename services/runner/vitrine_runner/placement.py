@@ -14,7 +14,7 @@ from math import inf
 
 from vitrine_common.fleet import Fleet
 from vitrine_common.messages import RunnerBeat
-from vitrine_common.run_queue import Head
+from vitrine_common.run_queue import Device, Head
 from vitrine_runner.workers import Need, WorkerPool
 
 HAND_OVER_SECONDS = 0.25
@@ -51,10 +51,17 @@ class Placement:
         if not self.pool.gpus.suffice(head.gpus, head.gpu_memory) or self._is_full(need):
             return inf
         own = (self.pool.standing.warmth(need), self._room(self.pool.memory_free))
-        if own[0] < _WARM_WORKER and any(self._fitness(beat, head) > own for beat in self._rivals(head)):
+        if own[0] < _WARM_WORKER and any(
+            self._fitness(beat, need) > own for beat in self._rivals("gpu" if head.gpus else "cpu")
+        ):
             return self._rest_of_hand_over(head)
         self._left.pop(head.id, None)
         return 0.0
+
+    def is_best(self, need: Need) -> bool:
+        """Whether a run on the CPU, if it came now, would be served better here than on any other host."""
+        own = (self.pool.standing.warmth(need), self._room(self.pool.memory_free))
+        return all(self._fitness(beat, need) < own for beat in self._rivals("cpu"))
 
     def _is_full(self, need: Need) -> bool:
         """Whether no further worker may be had, and none here has a place."""
@@ -68,13 +75,11 @@ class Placement:
             return False
         return sum(one.workers for one in same) + self.pool.standing.number_of(need) >= most
 
-    def _rivals(self, head: Head) -> list[RunnerBeat]:
-        device = "gpu" if head.gpus else "cpu"
+    def _rivals(self, device: Device) -> list[RunnerBeat]:
         others = self.fleet.others(self.holder)
         return [beat for beat in others if device in beat.devices and beat.busy < beat.slots]
 
-    def _fitness(self, beat: RunnerBeat, head: Head) -> Fitness:
-        need = Need(head.version_digest, head.environment_digest, head.flow.owner)
+    def _fitness(self, beat: RunnerBeat, need: Need) -> Fitness:
         if any(
             one.free_places and Need(one.version_digest, one.environment_digest, one.owner_id) == need
             for one in beat.warm

@@ -45,6 +45,8 @@ class Worker:
     idle_since: float = field(default=0.0)
     served: int = 0
     """Runs that it was lent for."""
+    is_expected: bool = False
+    """Whether it was started for a run that had not come yet, and has not served one: that run's start."""
     since: datetime = field(default_factory=utcnow)
 
     @property

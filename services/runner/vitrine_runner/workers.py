@@ -110,7 +110,7 @@ class WorkerPool:
         other hosts have all workers that the version may have.
         """
         worker = await self._taken(need, may_leave=may_leave, alone=alone)
-        cold = not worker.starting.done()
+        cold, worker.is_expected = worker.is_expected or not worker.starting.done(), False
         try:
             await asyncio.shield(worker.starting)
             worker.served += 1
@@ -123,6 +123,16 @@ class WorkerPool:
             if worker.starting.done() and not worker.is_ready:
                 self._begin_stop(worker)
             self._notify()
+
+    def start_expected(self, need: Need, bundle: Bundle, holds: AsyncExitStack) -> Worker | None:
+        """Start a worker, which has `holds`, for a run that is about to come, if there is room for it."""
+        limits = self.limits_of(bundle.spec)
+        if self._of(need) or limits.gpu or bundle.spec.scaling.max or not self._has_room(limits.memory):
+            return None
+        worker = self._start(need, bundle, limits, holds.pop_all())
+        worker.is_expected = True
+        worker.users -= 1
+        return worker
 
     def conditions(self, lent: Lent) -> Conditions:
         """Return what a run that was lent this worker runs on."""

@@ -31,6 +31,19 @@ class RunCancel(Command):
     run_id: str
 
 
+class RunExpected(Progress):
+    """Heard by every runner: a run of a version has been asked for, and is being checked and stored.
+
+    Whoever will probably get it may have a worker ready by then. The run may never come.
+    """
+
+    TYPE: ClassVar[str] = "run.expected"
+
+    version_digest: str
+    environment_digest: str
+    owner_id: str
+
+
 class RunWaiting(Progress):
     """Heard by every runner: a run was put into the queue, and whoever has a free place may take it.
 

@@ -19,6 +19,7 @@ from vitrine_common.messages.envelope import Command, Event, Message
 from vitrine_common.messages.run import (
     RunCancel,
     RunCancelling,
+    RunExpected,
     RunFinished,
     RunProgress,
     RunStart,
@@ -99,6 +100,7 @@ ROUTES: tuple[Route, ...] = (
     Route(BuildProgress, ("build.progress.*",), ("builder",), ("api",)),
     Route(RunProgress, ("run.progress.*",), ("runner",), ("api",)),
     Route(RunnerBeat, ("runner.beat",), ("runner",), ("runner", "api")),
+    Route(RunExpected, ("run.expected",), ("api",), ("runner",)),
     Route(RunWaiting, ("run.waiting",), ("runner",), ("runner",)),
     Route(RunCancelling, ("run.cancelling",), ("runner",), ("runner",)),
     Route(ModelCall, ("infer.at.*", "infer.start.cpu", "infer.start.gpu"), ("api",), ("runner",)),

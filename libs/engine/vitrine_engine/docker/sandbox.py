@@ -15,7 +15,7 @@ from vitrine_engine.docker.container import Recipe, share
 from vitrine_engine.docker.daemon import Daemon, DaemonError
 from vitrine_engine.docker.figures import NOTHING
 from vitrine_engine.place import Host
-from vitrine_engine.protocol import StartError, Usage
+from vitrine_engine.protocol import ScriptModel, StartError, Usage
 from vitrine_engine.serving import Serving
 
 
@@ -102,9 +102,12 @@ class DockerSandbox(Serving):
 
     # places for runs
 
-    async def _serve_scripts(self) -> None:
+    async def _serve_scripts(self, model: ScriptModel) -> None:  # noqa: ARG002 - a container does any
         for cell in self._idle:
             cell.tell({"do": "prepare"})
+
+    async def expect_run(self) -> None:
+        """Nothing is to be done: containers wait already."""
 
     async def _serve_one_model(self) -> Host:
         cell = self._idle[0]

@@ -60,6 +60,8 @@ class ProcessCell:
         self._is_stopping = is_stopping
         self._on_lost = on_lost
         self._gate: Door | None = None
+        self._admitting: asyncio.Task[None] | None = None
+        """The move of the init under the sandbox's limits, and what it forks from then on."""
         self._control: socket.socket | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: dict[str, asyncio.Event] = {}
@@ -78,13 +80,27 @@ class ProcessCell:
         ours.setblocking(False)
         self._control = ours
         with theirs:
-            await self._open("model", theirs)
+            await self._open("model", [theirs.fileno()])
         self._tasks.append(self._loop.create_task(self._read_control(ours)))
 
+    async def open_script(self) -> None:
+        """Open the cell for a script's run, which may come later; raises `OSError`."""
+        await self._open("run", [])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the cell is open and lives."""
+        return self._admitting is not None and self._nest.alive and not self._nest.has_ended(self.name)
+
     async def hand_over(self, message: dict[str, Any], sock: socket.socket) -> None:
-        """Open the cell for a script's run, or send a message to the model; raises `OSError`."""
+        """Give the cell its script's run, or send a message to the model; raises `OSError`."""
         if self._control is None:
-            await self._open("run", sock)
+            if self._admitting is None:
+                await self.open_script()
+            assert self._gate is not None
+            assert self._admitting is not None
+            await asyncio.shield(self._admitting)
+            self._gate.send({"do": "run"}, [sock.fileno()])
             return
         data = json.dumps(message).encode()
         while True:
@@ -147,11 +163,13 @@ class ProcessCell:
             self._gate.close()
         if self._control is not None:
             self._control.close()
+        if self._admitting is not None:
+            await asyncio.gather(self._admitting, return_exceptions=True)
 
-    async def _open(self, kind: str, first: socket.socket) -> None:
+    async def _open(self, kind: str, streams: list[int]) -> None:
         self._gate = gate = Door()
-        descriptors = [first.fileno(), gate.theirs.fileno()]
-        await self._nest.tell({"do": kind, "id": self.name, "cell": self._order}, descriptors)
+        message = {"do": kind, "id": self.name, "cell": self._order}
+        await self._nest.tell(message, [*streams, gate.theirs.fileno()])
         gate.hand_out()
         try:
             async with asyncio.timeout(PLACE_SECONDS):
@@ -160,7 +178,11 @@ class ProcessCell:
             raise ConnectionResetError(f"the cell could not be made: {error}") from error
         packet.close()
         self.pids.append(packet.pid)
-        self._admit(packet.pid)
+        # Not on the loop: the kernel makes whoever moves a process wait for all processors.
+        self._admitting = self._loop.create_task(asyncio.to_thread(self._admit, packet.pid))
+        if not self.is_script:
+            await asyncio.shield(self._admitting)
+        # A script's init asks for its fork meanwhile, which is admitted by itself; it has no run before.
         gate.send({"do": "begin"})
         self._tasks.append(self._loop.create_task(self._serve_gate(packet.pid, gate)))
 

@@ -244,6 +244,7 @@ class ProcessEngine:
             "env": dict(spec.env),
             "work": True,
             "forks": nest.is_shared,
+            "python": False,
         }
 
     def _take_uid(self, nest: str) -> int:

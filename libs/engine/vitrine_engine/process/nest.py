@@ -121,6 +121,11 @@ class Nest:
         """Note that nobody waits for a cell any more."""
         self._ended.pop(cell, None)
 
+    def has_ended(self, cell: str) -> bool:
+        """Whether nothing of a cell is left."""
+        ended = self._ended.get(cell)
+        return ended is None or ended.is_set()
+
     async def wait_ended(self, cell: str) -> None:
         """Return when nothing of a cell is left, or the nest is gone."""
         ended = self._ended.get(cell)

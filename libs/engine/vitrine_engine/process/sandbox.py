@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from vitrine_engine.events import Reason
 from vitrine_engine.place import Host
+from vitrine_engine.process.ahead import Ahead
 from vitrine_engine.process.cell import ProcessCell
 from vitrine_engine.process.cgroups import Group
 from vitrine_engine.process.meter import Meter
 from vitrine_engine.process.nest import Nest, remove
 from vitrine_engine.process.nests import Shelter
-from vitrine_engine.protocol import Loaded, LoadError, Model, OnnxModel, SandboxSpec, StartError, Usage
+from vitrine_engine.protocol import (
+    Loaded,
+    LoadError,
+    Model,
+    OnnxModel,
+    SandboxSpec,
+    ScriptModel,
+    StartError,
+    Usage,
+)
 from vitrine_engine.serving import Serving
+from vitrine_harness import command_line
+from vitrine_harness.workspace import base_environment
 
 MODEL = "model"
 
@@ -24,9 +37,9 @@ MODEL = "model"
 class ProcessSandbox(Serving):
     """Implements `Sandbox`. Made by `ProcessEngine.start`.
 
-    A run of a script has a cell to itself; a loaded model has one that serves all of its runs. `order` says
-    what the cells are made of, `move` gives the nest of a zygote that knows more, and `release` gives a nest
-    back when the sandbox has done with it.
+    A run of a script has a cell to itself, which may be made before the run is there; a loaded model has one
+    that serves all of its runs. `order` says what the cells are made of, `move` gives the nest of a zygote
+    that knows more, and `release` gives a nest back when the sandbox has done with it.
     """
 
     def __init__(
@@ -55,6 +68,8 @@ class ProcessSandbox(Serving):
         self._release = release
         self._forget = forget
         self._cells: dict[str, ProcessCell] = {}
+        self._numbers = itertools.count(1)
+        self._ahead = Ahead()
         self._gone = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self._watching = [self._loop.create_task(self._watch_nest())]
@@ -100,11 +115,23 @@ class ProcessSandbox(Serving):
 
     # places for runs
 
-    async def _serve_scripts(self) -> None:
-        """Nothing to do: every run gets a cell."""
+    async def _serve_scripts(self, model: ScriptModel) -> None:
+        """Note whether runs will be forks of the zygote: cells can have theirs ready."""
+        variables = {**base_environment(1, ""), **self.spec.env}
+        is_python = command_line.parse(model.argv, variables) is not None
+        self._order["python"] = self._order["forks"] and is_python
+
+    async def expect_run(self) -> None:
+        """Make the cell of the next run of a script, with its fork; see `Sandbox.expect_run`."""
+        if not self.is_script or not self._loaded or not self._order["forks"]:
+            return
+        async with self._moving:
+            await self._move_on()
+            if self.alive and not self._cells and not self._ahead.cells:
+                self._ahead.begin(self._cell(f"ahead{next(self._numbers)}"))
 
     async def _serve_one_model(self) -> Host:
-        cell = self._cell(MODEL)
+        cell = self._cells[MODEL] = self._cell(MODEL)
         try:
             await cell.open_model()
         except OSError as error:
@@ -124,8 +151,12 @@ class ProcessSandbox(Serving):
                 self._model.forget(run_id)
             return
         async with self._moving:
-            await self._move_on()
-            cell, shelter = self._cell(run_id), self._shelter
+            cell = await self._taken_ahead()
+            if cell is None:
+                await self._move_on()
+                cell = self._cell(run_id)
+            self._cells[run_id] = cell
+            shelter = self._shelter
         try:
             yield cell
         finally:
@@ -135,10 +166,17 @@ class ProcessSandbox(Serving):
             if shelter is not None and imported:
                 self._learn(shelter, imported)
 
+    async def _taken_ahead(self) -> ProcessCell | None:
+        """Return the cell that was made for the run, unless a newer nest has a zygote that knows more."""
+        if self._shelter is not None and self._shelter.retired:
+            self._ahead.drop()
+        return await self._ahead.take()
+
     async def _move_on(self) -> None:
         """Go to a nest whose zygote knows more, where there is one and nothing runs here."""
         if self._shelter is None or not self._shelter.retired or self._cells:
             return
+        await self._ahead.aclose()
         before, left = self.nest, self._shelter
         with contextlib.suppress(StartError):
             self._shelter, self.nest = await self._move()
@@ -147,7 +185,7 @@ class ProcessSandbox(Serving):
             await self._release(before, left)
 
     def _cell(self, name: str) -> ProcessCell:
-        cell = ProcessCell(
+        return ProcessCell(
             f"{self.id}.{name}",
             self._order,
             nest=self.nest,
@@ -157,11 +195,9 @@ class ProcessSandbox(Serving):
             is_stopping=lambda: self.stopping,
             on_lost=self._end,
         )
-        self._cells[name] = cell
-        return cell
 
     def _roots(self) -> Iterable[int]:
-        return [pid for cell in self._cells.values() for pid in cell.pids]
+        return [pid for cell in (*self._cells.values(), *self._ahead.cells) for pid in cell.pids]
 
     # the end
 
@@ -182,7 +218,7 @@ class ProcessSandbox(Serving):
         model = self._cells.pop(MODEL, None)
         if model is not None:
             await model.close()
-        await asyncio.gather(*(cell.kill() for cell in self._cells.values()))
+        await asyncio.gather(*(cell.kill() for cell in self._cells.values()), self._ahead.aclose())
         for watching in self._watching:
             watching.cancel()
         await self._release(self.nest, self._shelter)

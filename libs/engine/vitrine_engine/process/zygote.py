@@ -110,6 +110,7 @@ class Zygote:
         given = [fd for name, fd in zip(names, request.descriptors, strict=True) if name not in KINDS]
         async with self._turn:
             gate = Door()
+            admitting: asyncio.Task[None] | None = None
             try:
                 own = verifying.identities([gate.theirs.fileno()])
                 self._door.send({}, [gate.theirs.fileno()])
@@ -117,6 +118,8 @@ class Zygote:
                 async with asyncio.timeout(FORK_SECONDS):
                     pid = (await _hear(gate)).pid
                     self._forks.add(pid)
+                    # Takes the kernel some milliseconds, in which the fork is looked at.
+                    admitting = asyncio.create_task(asyncio.to_thread(admit, pid))
                     expected = Expected(
                         parent=self.pid,
                         namespaces=verifying.namespaces(init),
@@ -129,7 +132,7 @@ class Zygote:
                         await _hear(gate)
                         expected = replace(expected, held=own | verifying.identities(given))
                         verifying.check_placed(pid, expected)
-                admit(pid)
+                await asyncio.shield(admitting)
                 self._admitted.add(pid)
                 self.made += 1
                 gate.send({"do": "go"})
@@ -137,6 +140,8 @@ class Zygote:
                 raise NestGoneError(f"the zygote does not fork: {error or 'it did not answer'}") from error
             finally:
                 gate.close()
+                if admitting is not None:
+                    await asyncio.gather(admitting, return_exceptions=True)
         return pid
 
     @contextlib.asynccontextmanager

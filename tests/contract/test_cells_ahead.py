@@ -1,0 +1,122 @@
+"""A cell that is made before its run has come: used once, by one run, and gone when nobody comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from sandboxes import perform, python
+from vitrine_engine import InputFile, OutputSpec, Sandbox
+from vitrine_engine.process.meter import descendants
+from vitrine_engine.process.sandbox import ProcessSandbox
+from zygotes import ZygoteBench
+
+IS_FORK = "import sys; print('numpy' in sys.modules)"
+FILES = {"run.py": "import numpy\n", "is_fork.py": IS_FORK}
+ALONE = 2
+"""Processes of a nest without cells, but for the zygote: launcher and supervisor."""
+
+
+async def expecting(zygotes: ZygoteBench, *argv: str) -> ProcessSandbox:
+    """Return a sandbox with a cell made ahead."""
+    environment = zygotes.environment({"numpy": "x = 1\n"})
+    sandbox = await zygotes.script(environment, FILES, argv=argv)
+    await sandbox.expect_run()
+    assert isinstance(sandbox, ProcessSandbox)
+    await processes(zygotes, more=True)
+    return sandbox
+
+
+def in_cells(zygotes: ZygoteBench) -> set[int]:
+    (shelter,) = zygotes.shelters
+    zygote = shelter.ready_zygote
+    assert zygote is not None
+    found = set(descendants(shelter.starting.result().pid))
+    forks = set(descendants(zygote.pid))
+    return found - forks | (forks - {zygote.pid})
+
+
+async def processes(zygotes: ZygoteBench, *, more: bool) -> set[int]:
+    """Wait until there are processes of a cell in the nest, or none."""
+    async with asyncio.timeout(20):
+        while (len(in_cells(zygotes)) > ALONE) is not more:
+            await asyncio.sleep(0.01)
+    return in_cells(zygotes)
+
+
+async def forks(sandbox: Sandbox) -> str:
+    ran = await perform(sandbox, "python", "is_fork.py")
+    assert ran.outcome.reason is None, ran.outcome.message
+    return ran.stdout
+
+
+async def test_the_run_takes_place_in_the_cell_that_waits(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes, "python", "run.py")
+    before = (await sandbox.usage()).processes
+    async with asyncio.timeout(20):  # its init, the fork, and who waits for it
+        while (await sandbox.usage()).processes < 2:
+            await asyncio.sleep(0.01)
+    assert before <= 2
+    ran = await perform(
+        sandbox,
+        *python("print(open('given.txt').read()); open('out.txt', 'w').write('left')"),
+        files=(InputFile(name="given", source=b"an input", destination="given.txt"),),
+        outputs=(OutputSpec(pattern="out.txt", name="out", required=True),),
+    )
+    assert (ran.stdout, ran.files) == ("an input\n", {"out.txt": b"left"})
+    assert await processes(zygotes, more=False)
+    # The next one has a cell of its own: nothing is left of the first.
+    assert (await perform(sandbox, *python("import os; print(os.listdir('.'))"))).stdout.count("out") == 0
+
+
+@pytest.mark.parametrize("known", [("python", "run.py"), ()])
+async def test_forks_are_forks_and_other_programs_themselves(
+    zygotes: ZygoteBench, known: tuple[str, ...]
+) -> None:
+    sandbox = await expecting(zygotes, *known)
+    assert await forks(sandbox) == "True\n"
+    await sandbox.expect_run()
+    ran = await perform(sandbox, "sh", "-c", "python is_fork.py; echo $0")
+    assert (ran.stdout, ran.outcome.reason) == ("True\nsh\n", None)
+    await sandbox.expect_run()
+    ran = await perform(sandbox, "python", "is_fork.py", env={"PYTHONHASHSEED": "1"})
+    assert (ran.stdout, ran.outcome.reason) == ("False\n", None)
+
+
+async def test_nobody_comes_and_nothing_is_left(
+    zygotes: ZygoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitrine_engine.process.ahead.KEPT_SECONDS", 1.0)
+    sandbox = await expecting(zygotes, "python", "run.py")
+    await processes(zygotes, more=False)
+    assert (await sandbox.usage()).processes == 0
+    assert await forks(sandbox) == "True\n"
+
+
+async def test_one_waits_at_a_time(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes)
+    before = await processes(zygotes, more=True)
+    await asyncio.gather(*(sandbox.expect_run() for _ in range(5)))
+    assert {pid for pid in in_cells(zygotes) if pid in before} == before
+
+
+async def test_a_cell_that_is_killed_while_it_waits_costs_no_run(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes, "python", "run.py")
+    (cell,) = sandbox._ahead.cells
+    async with asyncio.timeout(20):
+        while len(cell.pids) < 2:
+            await asyncio.sleep(0.01)
+    os.kill(cell.pids[0], signal.SIGKILL)
+    await cell.wait_gone()
+    assert await forks(sandbox) == "True\n"
+
+
+async def test_a_sandbox_that_stops_takes_its_cell_along(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes, "python", "run.py")
+    await sandbox.stop()
+    await processes(zygotes, more=False)
+    await sandbox.expect_run()
+    assert len(in_cells(zygotes)) == ALONE
