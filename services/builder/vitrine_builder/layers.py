@@ -290,7 +290,8 @@ class _Downloads:
         self._report = report
         self._begun: dict[str, int] = {}
         self._ended = 0
-        self._total = sum(sizes) if all(sizes) else 0  # type: ignore[arg-type]
+        # A folder of wheels tells no sizes, and is not downloaded from.
+        self._total = sum(size or 0 for size in sizes)
         report(Step("download", f"{len(sizes)} packages", 0, self._total or None, "bytes"))
 
     def line(self, line: str) -> None:

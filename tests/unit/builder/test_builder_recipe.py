@@ -12,6 +12,7 @@ import pytest
 from vitrine_builder.assembly import Guesses
 from vitrine_builder.builds import Recipe
 from vitrine_builder.failures import BuildFailure, FailureReason
+from vitrine_builder.layers import _Downloads
 from vitrine_builder.lock import Lock, Target
 from vitrine_builder.progress import Step, Stopwatch
 from vitrine_builder.requirements import Requirements
@@ -143,3 +144,19 @@ async def test_a_request_that_cannot_be_is_final(request_: EnvironmentRequest, s
 )
 def test_news_say_what_is_done_and_how_much_of_it(step: Step, sentence: str) -> None:
     assert step.sentence == sentence
+
+
+def test_what_a_download_takes_is_known_before_it_begins() -> None:
+    told: list[Step] = []
+    downloads = _Downloads(told.append, [3_000_000, None, 5_000_000])
+    downloads.line("Downloading numpy (4.8MiB)")
+    downloads.line("Downloading six (2.9 MiB)")
+    downloads.line(" Downloaded numpy")
+    downloads.done()
+    assert [(step.message, step.done, step.total) for step in told] == [
+        ("3 packages", 0, 8_000_000),
+        ("numpy", 0, 8_000_000),
+        ("six", 0, 8_074_034),
+        ("numpy", 5_033_164, 8_074_034),
+        ("", 8_074_034, 8_074_034),
+    ]

@@ -49,7 +49,6 @@ class Eviction:
 
     def _size(self) -> int:
         private = self._store / ".builder"
-        self._scales.forget()
         trees = [*named(private / "layers"), *named(private / ROOTS)]
         own = sum(self._scales.own(each.path) for each in environments(self._store))
         return own + sum(self._scales.whole(each) for each in trees)
@@ -78,4 +77,6 @@ class Eviction:
             except FileNotFoundError:
                 return False
         remove_tree(trash)
+        # Files that it shared with others are theirs alone now.
+        self._scales.forget()
         return True
