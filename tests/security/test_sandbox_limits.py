@@ -8,6 +8,7 @@ import pytest
 
 from sandboxes import MIB, SMALL, Bench, perform, python
 from vitrine_engine import Limits, Reason, Sandbox
+from vitrine_harness.program import OPEN_FILES
 
 
 async def assert_next_run_works(sandbox: Sandbox) -> None:
@@ -98,6 +99,35 @@ async def test_printing_gigabytes_is_cut_and_goes_on(bench: Bench) -> None:
     assert ran.outcome.log_truncated
     assert len(ran.stdout) <= SMALL.log_bytes
     await assert_next_run_works(sandbox)
+
+
+async def test_descriptors_are_limited_also_those_in_flight(bench: Bench) -> None:
+    """Descriptors in messages that nobody reads count for nobody's table, yet not without end either."""
+    sandbox, neighbour = await bench.script(), await bench.script()
+    code = f"""
+import array, errno, os, resource, socket
+def taken(take):
+    kept = []
+    while True:
+        try: kept.append(take())
+        except OSError as error: return error.errno, len(kept)
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+assert limit[0] == limit[1] <= {OPEN_FILES}, limit
+try: resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1] + 1)); print("raised")
+except (ValueError, PermissionError): pass
+left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+left.setblocking(False)
+descriptors = array.array("i", [left.fileno()] * 250)
+number, sent = taken(lambda: left.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]))
+assert number in (errno.ETOOMANYREFS, errno.EAGAIN, errno.ENOBUFS), number
+number, opened = taken(lambda: os.open("/dev/null", os.O_RDONLY))
+assert (number, opened < limit[0]) == (errno.EMFILE, True), (number, opened)
+os.write(1, b"all taken\\n")
+"""
+    ran = await perform(sandbox, *python(code))
+    assert (ran.outcome.reason, ran.stdout) == (None, "all taken\n"), ran.stderr
+    for one in (sandbox, neighbour):
+        await assert_next_run_works(one)
 
 
 async def test_a_flood_of_metrics_is_only_noise(bench: Bench) -> None:
