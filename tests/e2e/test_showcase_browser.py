@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import Browser, Page, Response, expect
+from playwright.async_api import Browser, Locator, Page, Response, expect
 
 from api_instance import PNG, Account, Instance, api
 from browsers import DESKTOP, PHONE, chromium, visit
@@ -161,6 +161,57 @@ async def test_pasted_rows_are_previewed_and_sent(browser: Browser, api: Instanc
         given = await asked(api, page)
         assert given["rows"]["filename"] == "pasted.csv"
         assert given["text"] == "A pasted sentence"
+
+
+@VIEWPORTS
+async def test_files_are_dropped_on_their_field_and_beside_it(
+    browser: Browser, api: Instance, url: str, viewport: dict[str, int]
+) -> None:
+    async with visit(browser, api.url, viewport=viewport) as reviewer:
+        page = await reviewer.page(url)
+        field = page.locator("[data-drop]").filter(has=page.locator("[name='input.photo']"))
+        await dropped(field, "own.png", "image/png", PNG)
+        await expect(page.get_by_text(re.compile(r"own\.png, "))).to_be_visible()
+        # One that misses every field changes nothing, and does not make the browser leave the page.
+        await dropped(page.locator("h1"), "missed.png", "image/png", PNG)
+        await expect(page.get_by_text(re.compile(r"own\.png, "))).to_be_visible()
+        await press_run(page)
+        photo = (await asked(api, page))["photo"]
+        assert (photo["filename"], photo["size"]) == ("own.png", len(PNG))
+
+
+async def dropped(target: Locator, name: str, media_type: str, data: bytes) -> None:
+    """Drop a file on something, as a person does who drags it there."""
+    await target.evaluate(
+        """(element, [name, type, bytes]) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([new Uint8Array(bytes)], name, {type}));
+            for (const kind of ["dragenter", "dragover", "drop"]) {
+                element.dispatchEvent(new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
+            }
+        }""",
+        [name, media_type, list(data)],
+    )
+
+
+async def test_without_a_network_the_input_stays_and_runs_later(
+    browser: Browser, api: Instance, url: str
+) -> None:
+    async with visit(browser, api.url, viewport=PHONE) as reviewer:
+        page = await reviewer.page(url)
+        await expect(page.locator("#offline")).to_be_hidden()
+        await page.get_by_label("Text", exact=False).first.fill("typed in a tunnel")
+        await reviewer.context.set_offline(True)
+        await expect(page.locator("#offline")).to_be_visible()
+        await page.locator(".run-button").click()
+        await expect(page.locator("#result")).to_contain_text("did not reach the server")
+        await reviewer.context.set_offline(False)
+        await expect(page.locator("#offline")).to_be_hidden()
+        await press_run(page)
+        assert (await asked(api, page))["text"] == "typed in a tunnel"
+        cut = [one for one in reviewer.wrong if "ERR_INTERNET_DISCONNECTED" in one or "htmx:" in one]
+        assert cut, "it was offline"
+        reviewer.wrong = [one for one in reviewer.wrong if one not in cut]
 
 
 async def paste(page: Page, text: str) -> None:
