@@ -173,8 +173,10 @@ class Quotas:
         use, limit = await self._usage.of(user_id, period), await self._limit(user_id, counter)
         taken = await self._usage.take(use, counter, amount, None if forced else limit)
         if taken is None:
-            known = await self._usage.of(user_id, period)
-            raise _over(counter, getattr(known, counter), limit, amount)
+            known = getattr(await self._usage.of(user_id, period), counter)
+            if known >= limit:  # something too large for what is left is refused, too
+                await self._tell(user_id, counter, period, reached=True)
+            raise _over(counter, known, limit, amount)
         now = getattr(taken, counter)
         if (now - amount) * 100 < NEAR_PERCENT * limit <= now * 100:
             await self._tell(user_id, counter, period)
@@ -186,15 +188,16 @@ class Quotas:
         own: int | None = getattr(user, name) if user else None
         return int(getattr(self._settings, name)) if own is None else own
 
-    async def _tell(self, user_id: str, counter: str, period: str) -> None:
+    async def _tell(self, user_id: str, counter: str, period: str, *, reached: bool = False) -> None:
         quota = QUOTAS[counter]
+        used = "your quota is used up" if reached else f"{NEAR_PERCENT} % of your quota is used"
         await self._notices.tell(
             News(
                 user_id=user_id,
-                kind="quota.near",
+                kind="quota.reached" if reached else "quota.near",
                 key=f"{counter}:{utcnow():%Y-%m}" if period == STORAGE else f"{counter}:{period}",
-                title=f"{quota.title}: {NEAR_PERCENT} % of your quota is used",
-                text=f"When it is used up, {quota.way_out}.",
+                title=f"{quota.title}: {used}",
+                text=f"From now on, {quota.way_out}." if reached else f"When it is used up, {quota.way_out}.",
                 path="/settings",
                 data={"quota": quota.name},
             )

@@ -49,6 +49,9 @@ async def test_fifty_runs_at_once_by_owner_and_link_never_go_over_the_days_quota
     assert [item["title"] for item in news if item["kind"] == "quota.near"] == [
         "Runs today: 80 % of your quota is used"
     ]
+    assert [item["title"] for item in news if item["kind"] == "quota.reached"] == [
+        "Runs today: your quota is used up"
+    ], "once, however many were refused"
 
 
 async def test_storage_never_grows_over_its_quota(api: Instance) -> None:

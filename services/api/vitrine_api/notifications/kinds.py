@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("link.quota_reached", "A link's runs are used up", mail=True),
         Kind("link.expiring", "A link ends within two days", mail=True),
         Kind("quota.near", "A quota of your account is almost used up", mail=True),
+        Kind("quota.reached", "A quota of your account is used up", mail=True),
         Kind("invite.accepted", "Somebody took an invite of yours"),
         Kind("review.assigned", "You are asked to review", mail=True),
         Kind("review.submitted", "A venue has a new submission"),
