@@ -228,14 +228,17 @@ class Ahead:
         self._begun = frozenset(layer.tree for layer in layers)
         self.laying = asyncio.create_task(lay())
 
-    async def take(self) -> Assembly:
-        """Stop guessing, and return the folder with what is in it."""
+    async def take(self, layers: Sequence[Layer] = ()) -> Assembly:
+        """Return the folder with what is in it; what is not of `layers` alone is laid out no further."""
+        if not self._begun or not self._begun <= {layer.tree for layer in layers}:
+            self._interrupt()
         await self._end()
         self._open().resume()
         return self._open()
 
     async def close(self) -> None:
         """Remove the folder, unless it was published; whoever lays files out is stopped first."""
+        self._interrupt()
         await self._end()
         await asyncio.to_thread(self._stack.close)
 
@@ -244,11 +247,15 @@ class Ahead:
             self._assembly = Assembly(self._stack.enter_context(self.workspace.draft()), self.target)
         return self._assembly
 
-    async def _end(self) -> None:
+    def _interrupt(self) -> None:
         self._taken = True
         if self._assembly is not None:
             self._assembly.pause()
+
+    async def _end(self) -> None:
         if self.laying is not None:
+            # Not cancelled with whoever waits: the thread behind it would go on where nobody waits for it.
+            await asyncio.wait([self.laying])
             # What went wrong with a guess goes wrong again where it matters.
             await asyncio.gather(self.laying, return_exceptions=True)
             self.laying = None

@@ -164,7 +164,7 @@ class EnvironmentStore:
     async def _assemble(self, digest: str, lock: Lock, layers: Sequence[Layer], ahead: Ahead) -> Materialised:
         started = utcnow()
         with disk_errors():
-            assembly = await ahead.take()
+            assembly = await ahead.take(layers)
             await asyncio.to_thread(assembly.lay, layers)
             files, size = assembly.files, assembly.size
             description = {
