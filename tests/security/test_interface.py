@@ -132,7 +132,8 @@ async def test_an_account_gets_only_what_the_document_says(api: Instance, things
     assert unanswered(asker, operations()) == {
         "GET /api/v1/deletions/{deletion_id}",
         "GET /api/v1/venues/{venue_id}/submissions/{submission_id}/openings",
-    }, "nothing was deleted or un-blinded yet"
+        "GET /api/v1/runs/{run_id}/webhook",
+    }, "nothing was deleted or un-blinded yet, and no run tells anybody"
 
 
 async def test_an_operator_gets_only_what_the_document_says(api: Instance, things: dict[str, Any]) -> None:

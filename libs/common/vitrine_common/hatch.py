@@ -187,13 +187,14 @@ class Hatch:
         if len(os.fsencode(path)) > _LONGEST_PATH:
             log.info("calls go by the bus alone: the path of VITRINE_SHARED_DIR is too long for a socket")
             return
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sweep(directory)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(str(path))
             path.chmod(0o600)
         except OSError as error:
+            listener.close()
             log.warning("calls go by the bus alone: %s", error)
             return
         loop = asyncio.get_running_loop()

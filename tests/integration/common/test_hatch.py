@@ -138,10 +138,9 @@ async def test_sockets_of_killed_processes_are_removed(
     await second.leave()
 
 
-async def test_without_a_directory_or_with_a_long_path_there_is_none(
-    answerer: Answerer, tmp_path: Path
-) -> None:
-    for directory in (None, tmp_path / ("long" * 30)):
+async def test_where_no_socket_can_be_there_is_none(answerer: Answerer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for directory in (None, tmp_path / ("long" * 30), tmp_path / "file"):
         closed = Hatch(directory, answerer.asked)
         await closed.open()
         assert closed.name is None

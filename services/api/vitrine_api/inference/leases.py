@@ -96,9 +96,8 @@ class Leases:
         """Count a call for the owner and the link. Raises OverQuota, TooMany, Gone, LinkPaused."""
         now = asyncio.get_running_loop().time()
         link = admitted.link
-        owner = self._of_owner(admitted)
         try:
-            await owner.use(now)
+            await self._of_owner(admitted).use(now)
         except OverQuota:
             if link is None:
                 raise
@@ -110,7 +109,8 @@ class Leases:
         try:
             await self._of_link(link).use(now)
         except BaseException:
-            owner.left += 1
+            # Looked up again: what was taken from may have been given back meanwhile.
+            self._of_owner(admitted).left += 1
             raise
 
     def give(self, admitted: Admitted) -> None:
@@ -123,11 +123,15 @@ class Leases:
         """Give back what is not used."""
         while True:
             await asyncio.sleep(TEND_SECONDS)
-            oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
-            for key, lease in list(self._leases.items()):
-                if lease.used_at < oldest and not lease.turn.locked():
-                    self._leases.pop(key)
-                    await self._return(key, lease)
+            await self.tend()
+
+    async def tend(self) -> None:
+        """Give back what has not been used for a while."""
+        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        for key, lease in list(self._leases.items()):
+            if lease.used_at < oldest and lease.ahead is None and not lease.turn.locked():
+                self._leases.pop(key)
+                await self._return(key, lease)
 
     async def close(self) -> None:
         """Give everything back."""
