@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 path = member.name.rstrip("/")
                 _check(path, made)
                 made[path] = _place(members, member, folder, path, made)
-    except (tarfile.TarError, zstd.ZstdError) as error:
+    except (tarfile.TarError, zstd.ZstdError, EOFError) as error:
         raise ArchiveDamaged(f"it is no archive that can be read ({error})") from error
     _still(folder, made)
 
