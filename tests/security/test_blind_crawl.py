@@ -203,6 +203,21 @@ async def test_an_author_who_holds_the_address_cannot_watch_runs_go_by(blind: Bl
     assert (after[0]["state"], after[0]["runs_left"]) == ("used_up", 0)
 
 
+async def test_a_limit_cannot_be_lowered_to_find_the_number_of_runs(blind: Blind) -> None:
+    limited = await blind.owner.share(blind.version["reference"], blind=True, max_runs=5)
+    unlimited = await blind.owner.share(blind.version["reference"], blind=True)
+    for link, wanted, status in (
+        *((limited, 4, 422), (limited, 5, 200), (limited, 6, 200), (limited, None, 200)),
+        (unlimited, 1000, 422),
+    ):
+        path = f"/api/v1/links/{link['id']}"
+        answer = await blind.owner.client.patch(path, json={"max_runs": wanted})
+        assert answer.status_code == status, answer.text
+    assert (await blind.owner.client.post(f"/api/v1/links/{limited['id']}/unblind")).status_code == 200
+    answer = await blind.owner.client.patch(f"/api/v1/links/{limited['id']}", json={"max_runs": 1})
+    assert "max_runs" in answer.json()["detail"], "what was promised outlives un-blinding"
+
+
 async def test_use_is_told_by_days_that_are_over_and_in_groups(blind: Blind) -> None:
     await _score(blind, 0, 7)
     assert (await _shown(blind))["use"] == [], "today is not over"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from vitrine_api import audit
 from vitrine_api.accounts import EMAIL
 from vitrine_api.blind_texts import BlindTexts
+from vitrine_api.blind_use import was_blind
 from vitrine_api.credentials import hash_secret, new_secret, visitor_id
 from vitrine_api.link_doors import Doors, new_passcode
 from vitrine_api.link_states import check_usable, link_state, seconds_left
@@ -182,12 +183,17 @@ class Links:
             changes: of `expires_at`, `max_runs`, `rate_runs`, `rate_seconds`, `max_input_bytes`, `label`,
                 `paused`, `embed_origins`.
 
-        Raises NotFound, Conflict for a link that was revoked.
+        Raises NotFound, Conflict for a link that was revoked, Invalid for fewer runs of a blind link.
         """
         link = await self._links.links.get(link_id)
         require(member, Action.CHANGE, link)
         if link.revoked_at is not None:
             raise Conflict("this link was revoked, which is for good; make another")
+        if was_blind(link) and _is_lower(changes.get("max_runs"), link.max_runs):
+            message = (
+                "a blind link's runs can only become more: with fewer, its end would tell how many there were"
+            )
+            raise Invalid(f"max_runs: {message}", (Problem("max_runs", message),))
         if "embed_origins" in changes:
             changes = {**changes, "embed_origins": _origins(changes["embed_origins"])}
         changed = await self._links.links.update(
@@ -342,3 +348,8 @@ def _origin(text: str) -> str:
 def ends_at(lifetime: timedelta | None) -> datetime | None:
     """Return when a link ends that gets so much time now."""
     return utcnow() + lifetime if lifetime else None
+
+
+def _is_lower(wanted: int | None, now: int | None) -> bool:
+    """Say whether a limit of runs is below the one that there is; None is no limit."""
+    return wanted is not None and (now is None or wanted < now)
