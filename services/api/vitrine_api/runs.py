@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -169,9 +170,9 @@ class Runs:
 
     async def get(self, principal: Principal, run_id: str) -> RunRecord:
         """Return a run. Raises NotFound."""
-        request = await self._runs.requests.get(run_id)
+        request, run = await asyncio.gather(self._runs.requests.get(run_id), self._runs.run(run_id))
         require(principal, Action.SEE, request)
-        return RunRecord(request, await self._runs.run(run_id))
+        return RunRecord(request, run)
 
     async def placed(self, record: RunRecord) -> RunRecord:
         """Return the record with its place in the queue, if it waits."""

@@ -29,6 +29,7 @@ from vitrine_runner.execution import Wish
 from vitrine_runner.gpus import Grant
 from vitrine_runner.live import ClaimFeed
 from vitrine_runner.repository import Checks
+from vitrine_runner.sandboxes import sandbox_spec
 from vitrine_runner.settings import RunnerSettings
 from vitrine_runner.workers import Need, WorkerPool
 
@@ -166,7 +167,7 @@ class CheckExecution:
         """Return a sandbox as runs have it, which sees the dataset and may leave a number, not more."""
         request = self._request
         need = Need(request.version_digest, request.environment_digest, request.owner_id)
-        spec = self._desk.pool.spec_of(need, bundle, limits, grant)
+        spec = sandbox_spec(self._desk.pool.shelf, self._desk.settings, need, bundle, limits, grant)
         return replace(
             spec,
             owner=None,  # sealed: it shares nothing, not even an interpreter

@@ -15,7 +15,7 @@ from vitrine_common.spec import Limits as SpecLimits
 from vitrine_common.spec import Spec
 from vitrine_common.states import Reason
 from vitrine_common.telemetry import span
-from vitrine_engine import Engine, Sandbox, SandboxSpec, StartError
+from vitrine_engine import Engine, Sandbox, StartError
 from vitrine_runner.bundles import Bundle, Bundles
 from vitrine_runner.conditions import conditions_of
 from vitrine_runner.errors import RunFault, ServedElsewhere
@@ -360,7 +360,8 @@ class WorkerPool:
             except EnvironmentGone as error:
                 raise RunFault(Reason.PLATFORM_ERROR, error.message) from error
             try:
-                sandbox = await self._engine.start(self.spec_of(need, bundle, limits, grant))
+                spec = sandbox_spec(self.shelf, self._settings, need, bundle, limits, grant)
+                sandbox = await self._engine.start(spec)
             except (StartError, ValueError) as error:
                 message = f"No sandbox could be started on this host: {error}"
                 raise RunFault(Reason.PLATFORM_ERROR, message) from error
@@ -369,21 +370,9 @@ class WorkerPool:
             except BaseException as error:
                 await sandbox.stop()
                 raise load_fault(error) from error
-        log.info(
-            "worker started",
-            extra={
-                "worker": sandbox.id,
-                "version_digest": need.version_digest,
-                "load_ms": loaded.milliseconds,
-            },
-        )
+        told = {"version_digest": need.version_digest, "load_ms": loaded.milliseconds}
+        log.info("worker started", extra={"worker": sandbox.id, **told})
         return sandbox
-
-    def spec_of(
-        self, need: Need, bundle: Bundle, limits: SpecLimits, grant: Grant | None = None
-    ) -> SandboxSpec:
-        """Return what a sandbox of a version is made of, whose environment is held; raises RunFault."""
-        return sandbox_spec(self.shelf, self._settings, need, bundle, limits, grant)
 
     def _begin_stop(self, worker: Worker) -> None:
         if worker not in self._workers:
