@@ -186,7 +186,7 @@ class Dispatcher:
             self._requests.pop(head.id, None)
             self._shares.release(need_of(head))
             return False
-        self._begin(Execution(self._desk, request, run))
+        self._begin(Execution(self._desk, request, run), need_of(head))
         return True
 
     async def _begin_at_once(self, request: RunRequest, in_progress: SignOfLife) -> None:
@@ -198,9 +198,10 @@ class Dispatcher:
             if run is None:
                 self._shares.release(need_of(request))
         if run is not None:
-            self._begin(Execution(self._desk, request, run))
+            self._begin(Execution(self._desk, request, run), need_of(request))
 
-    def _begin(self, execution: Execution) -> None:
+    def _begin(self, execution: Execution, need: Need) -> None:
+        """Work on a run, in the slot that was taken for `need`."""
         run_id, backlog = execution.run_id, self._backlogs[execution.request.device]
         self._executions[run_id] = execution
         backlog.note_begun(run_id, execution.request.flow)
@@ -212,7 +213,7 @@ class Dispatcher:
             if self._executions.get(run_id) is execution:
                 del self._executions[run_id]
             backlog.note_ended(run_id)
-            self._shares.release(need_of(execution.request))
+            self._shares.release(need)
             self._wake.set()
 
         task.add_done_callback(ended)
