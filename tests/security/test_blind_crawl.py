@@ -203,6 +203,18 @@ async def test_an_author_who_holds_the_address_cannot_watch_runs_go_by(blind: Bl
     assert (after[0]["state"], after[0]["runs_left"]) == ("used_up", 0)
 
 
+async def test_when_a_rate_allows_more_is_told_in_full_windows(blind: Blind) -> None:
+    """The exact time until then would be that of a reviewer's run."""
+    link = await blind.owner.share(blind.version["reference"], blind=True, rate="1/h")
+    path = f"/api/v1/links/{link['token']}/runs"
+    assert (await blind.api.client().post(path, json={})).status_code == 202
+    links = blind.api.services.repository.links.links
+    stored = await links.get(link["id"])
+    await links.update({"_id": link["id"]}, {"rate_times": [time - 1_800_000 for time in stored.rate_times]})
+    refused = await blind.api.client().post(path, json={})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "3600")
+
+
 async def test_a_limit_cannot_be_lowered_to_find_the_number_of_runs(blind: Blind) -> None:
     limited = await blind.owner.share(blind.version["reference"], blind=True, max_runs=5)
     unlimited = await blind.owner.share(blind.version["reference"], blind=True)
