@@ -32,7 +32,7 @@ MOST_UNSENT = 64 << 20
 """Bytes that may wait for a process that does not read."""
 _HEAD = struct.Struct("!II")
 _LEAVING = 0
-LEAVE_SECONDS = 1.0
+LEAVE_SECONDS = 5.0
 """How long those who ask have to say that nothing more will come."""
 _LONGEST_PATH = 100
 """Bytes of a Unix socket's address that every system takes."""

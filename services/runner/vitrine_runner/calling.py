@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from vitrine_common.errors import Unavailable, VitrineError
 from vitrine_common.freight import INLINE_BYTES, Carriage, Freight
-from vitrine_common.hatch import Hatch, Line
+from vitrine_common.hatch import LEAVE_SECONDS, Hatch, Line
 from vitrine_common.messages import ModelAnswer, ModelCall, Signature
 from vitrine_common.messages.call import Part, pack, split, warm_subject
 from vitrine_common.states import Reason
@@ -105,8 +105,7 @@ class Calling:
     async def close(self, grace_seconds: float) -> None:
         """Listen no more, and let calls end for `grace_seconds`; the others are told."""
         self._stopping = True
-        for subscription in (*self._cold, *self._warm.values()):
-            await subscription.unsubscribe()
+        await self._hear_no_more()
         await self._hatch.leave()
         if self._open:
             await asyncio.wait(self._open, timeout=grace_seconds)
@@ -116,6 +115,14 @@ class Calling:
         self._hatch.close()
         for seats in self._seats.values():
             await seats.aclose()
+
+    async def _hear_no_more(self) -> None:
+        """Leave the bus; what it has handed out already is still heard, and told that we are busy."""
+        subscriptions = (*self._cold, *self._warm.values())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                drained = [item.drain() for item in subscriptions]  # type: ignore[no-untyped-call] # of nats-py
+                await asyncio.gather(*drained, return_exceptions=True)
 
     async def _heard(self, message: Msg) -> None:
         """Take a call from the bus."""

@@ -114,7 +114,7 @@ async def test_a_runner_with_another_directory_is_called_by_the_bus(
 async def test_a_runner_that_stops_loses_no_call(
     inference_site: InferenceSite, shared: Path, site: Site
 ) -> None:
-    await inference_site.start_runner(shared_dir=shared)
+    await inference_site.start_runner(shared_dir=shared, stop_seconds=60)
     await site.until_by(socket=True)
     seen: Counter[int] = Counter()
     going = True
@@ -130,8 +130,8 @@ async def test_a_runner_that_stops_loses_no_call(
         async with asyncio.timeout(60):
             while seen[200] < before + 20:
                 await asyncio.sleep(0.01)
-        await inference_site.stop_runners()
-        await inference_site.start_runner(shared_dir=shared)
+        await inference_site.stop_runners()  # which lets calls end, however long they take here
+        await inference_site.start_runner(shared_dir=shared, stop_seconds=60)
     going = False
     await asyncio.gather(*callers)
     assert set(seen) == {200}
