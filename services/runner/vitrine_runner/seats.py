@@ -18,7 +18,7 @@ LINGER_SECONDS = 1.0
 """How long a worker is kept from other uses after its last call."""
 TURN_SECONDS = 5.0
 """How long calls keep a worker that others may wait for."""
-GROW_SECONDS = 0.1
+GROW_SECONDS = 0.02
 """How long calls wait before a further worker is started for them."""
 
 
