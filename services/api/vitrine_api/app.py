@@ -17,6 +17,7 @@ from vitrine_api.assets import Assets
 from vitrine_api.capacity import make_router as make_capacity_router
 from vitrine_api.claims.handlers import make_router as make_claims_router
 from vitrine_api.handlers import make_router
+from vitrine_api.heads import Heads
 from vitrine_api.inference.endpoint import OpenInference
 from vitrine_api.inference.handlers import make_router as make_inference_router
 from vitrine_api.interface import Application
@@ -157,6 +158,7 @@ def create_app(platform: Platform, settings: ApiSettings) -> FastAPI:
     app.state.services = services
     for kind in (VitrineError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, error_response)
+    app.add_middleware(Heads)
     app.add_middleware(Shield)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecureHeaders, https=settings.secure_cookies)

@@ -47,6 +47,28 @@ async def test_logging_in_and_out(api: Instance) -> None:
     assert (await browser.get("/settings")).url.path == "/login"
 
 
+async def test_whoever_looks_at_an_address_first_gets_its_headers_alone(api: Instance) -> None:
+    owner = await api.account()
+    version = await api.ready(owner, name="looked-at")
+    link = await owner.share(version["reference"])
+    run = await api.client().post(
+        f"/api/v1/links/{link['token']}/runs", files={"input.image": ("a.png", PNG, "image/png")}
+    )
+    place = f"/api/v1/links/{link['token']}"
+    visitor = {"X-Vitrine-Visitor": run.json()["visitor"]}
+    stream = f"{place}/runs/{run.json()['id']}/events"
+    async with asyncio.timeout(60):  # the run goes on, and so would its events
+        for path, status, kind in [
+            (f"/s/{link['token']}", 200, "text/html"),
+            ("/s/of-nobody", 404, "text/html"),
+            (place, 200, "application/json"),
+            (stream, 200, "text/event-stream"),
+        ]:
+            looked = await api.client(headers=visitor).head(path)
+            assert (looked.status_code, looked.content) == (status, b""), path
+            assert looked.headers["content-type"].startswith(kind), path
+
+
 async def test_a_wrong_password_shows_the_form_again(api: Instance) -> None:
     browser = api.client()
     page = (await browser.get("/login")).text
