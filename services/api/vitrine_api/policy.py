@@ -289,7 +289,7 @@ def _reaches(member: Member, action: Action, resource: Resource) -> bool:
         return True
     reads_a_run = action is Action.OPEN and isinstance(resource, Run | RunRequest | ClaimCheckRequest)
     finds_a_model = action is Action.SEE and isinstance(
-        resource, Model | Version | Run | RunRequest | ClaimCheckRequest
+        resource, Model | Version | Run | RunRequest | RunHook | ClaimCheckRequest
     )
     return "run" in member.scopes and (reads_a_run or finds_a_model)
 

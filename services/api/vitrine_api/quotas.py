@@ -125,6 +125,7 @@ class Quotas:
         """Raise OverQuota when so many bytes more do not fit; nothing is counted."""
         use, limit = await self._usage.of(user_id, STORAGE), await self._limit(user_id, "storage_bytes")
         if use.storage_bytes + size > limit:
+            await self._tell_refused(user_id, "storage_bytes", use.storage_bytes, limit)
             raise _over("storage_bytes", use.storage_bytes, limit, size)
 
     async def recount_storage(self, user_id: str) -> None:
@@ -174,13 +175,20 @@ class Quotas:
         taken = await self._usage.take(use, counter, amount, None if forced else limit)
         if taken is None:
             known = getattr(await self._usage.of(user_id, period), counter)
-            if known >= limit:  # something too large for what is left is refused, too
-                await self._tell(user_id, counter, period, reached=True)
+            await self._tell_refused(user_id, counter, known, limit)
             raise _over(counter, known, limit, amount)
         now = getattr(taken, counter)
         if (now - amount) * 100 < NEAR_PERCENT * limit <= now * 100:
-            await self._tell(user_id, counter, period)
+            await self._tell(user_id, counter, "quota.near", f"{NEAR_PERCENT} % of your quota is used")
         return taken
+
+    async def _tell_refused(self, user_id: str, counter: str, used: int, limit: int) -> None:
+        """Tell that a quota refuses: what takes much of it hardly ever uses it to the last unit."""
+        if used >= limit:
+            await self._tell(user_id, counter, "quota.reached", "your quota is used up")
+        elif counter != "runs":  # those are taken one by one, when no more are to be had at once
+            said = f"too little of your quota is left ({used} of {limit} {QUOTAS[counter].unit} are used)"
+            await self._tell(user_id, counter, "quota.reached", said)
 
     async def _limit(self, user_id: str, counter: str) -> int:
         name = QUOTAS[counter].name
@@ -188,16 +196,16 @@ class Quotas:
         own: int | None = getattr(user, name) if user else None
         return int(getattr(self._settings, name)) if own is None else own
 
-    async def _tell(self, user_id: str, counter: str, period: str, *, reached: bool = False) -> None:
-        quota = QUOTAS[counter]
-        used = "your quota is used up" if reached else f"{NEAR_PERCENT} % of your quota is used"
+    async def _tell(self, user_id: str, counter: str, kind: str, said: str) -> None:
+        quota, today = QUOTAS[counter], _today()
+        from_when = "From now on" if kind == "quota.reached" else "When it is used up"
         await self._notices.tell(
             News(
                 user_id=user_id,
-                kind="quota.reached" if reached else "quota.near",
-                key=f"{counter}:{utcnow():%Y-%m}" if period == STORAGE else f"{counter}:{period}",
-                title=f"{quota.title}: {used}",
-                text=f"From now on, {quota.way_out}." if reached else f"When it is used up, {quota.way_out}.",
+                kind=kind,
+                key=f"{counter}:{today[:7] if counter == 'storage_bytes' else today}",
+                title=f"{quota.title}: {said}",
+                text=f"{from_when}, {quota.way_out}.",
                 path="/settings",
                 data={"quota": quota.name},
             )

@@ -93,7 +93,7 @@ class RunHooks:
         if wish is None:
             return None
         hook = await self._repository.run_hooks.get(record.request.id)
-        require(member, Action.CHANGE, hook)
+        require(member, Action.SEE, hook)
         return hook.secret
 
     async def of(self, member: Member, run_id: str) -> tuple[RunHook, list[WebhookDelivery]]:
@@ -128,22 +128,24 @@ class RunHooks:
         await asyncio.gather(*self._followers, return_exceptions=True)
 
     async def _made(self, member: Member, version: Version, wish: HookWish, run_id: str) -> RunHook:
+        hook = RunHook(
+            id=run_id,
+            user_id=member.id,
+            version_id=version.id,
+            url=wish.url,
+            events=list(wish.events),
+            secret=new_secret(),
+            ends_at=utcnow() + LONGEST,
+        )
+        # Before anything is asked of a name server, or written: whether the secret may be answered.
+        require(member, Action.RUN, version)
+        require(member, Action.SEE, hook)
         try:
             await addresses.resolve(wish.url, allow_private=self._allow_private, field="webhook")
         except Unavailable as error:
             message = f"webhook: {error.message}"
             raise Invalid(message, (Problem("webhook", message),)) from None
-        return await self._repository.run_hooks.insert(
-            RunHook(
-                id=run_id,
-                user_id=member.id,
-                version_id=version.id,
-                url=wish.url,
-                events=list(wish.events),
-                secret=new_secret(),
-                ends_at=utcnow() + LONGEST,
-            )
-        )
+        return await self._repository.run_hooks.insert(hook)
 
     def _follow(self, hook: RunHook, reference: str) -> None:
         if {"started", "output"}.isdisjoint(hook.events):

@@ -16,6 +16,8 @@ from vitrine_api.models import LATEST, Reference
 
 Verb = Literal["server", "live", "ready", "model", "model_ready", "infer"]
 LINK_MODEL = "model"
+MAX_REMEMBERED_CHARACTERS = 512
+"""Paths of so many characters and more are read anew each time."""
 _BASE = re.compile(r"(?:/s/([^/]+))?/v2(/.*)?\Z", re.DOTALL)
 _VERBS: dict[tuple[str, ...], Verb] = {("infer",): "infer", ("ready",): "model_ready", (): "model"}
 
@@ -42,8 +44,10 @@ def address_of(path: str) -> Address | None:
 
     An unknown path below `/v2` is an address with no verb of its own: see `NOWHERE`.
     """
-    # The same few again and again; those of links hold a secret, which is not kept.
-    return _remembered(path) if path.startswith("/v2") else _read(path)
+    # The same few again and again; those of links hold a secret, which is not kept, and long ones no model's
+    # name: whoever asks need not have logged in, and may not fill the memory.
+    is_kept = path.startswith("/v2") and len(path) < MAX_REMEMBERED_CHARACTERS
+    return _remembered(path) if is_kept else _read(path)
 
 
 def _read(path: str) -> Address | None:
