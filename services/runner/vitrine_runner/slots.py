@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from vitrine_runner.worker import Need
@@ -54,9 +54,9 @@ class Slots:
         """Give out no more."""
         self._closing = True
 
-    async def change(self) -> None:
-        """Return when a slot was taken or given back."""
-        await self._changed.wait()
+    def change(self) -> Awaitable[object]:
+        """Return what ends when a slot is taken or given back, from this call on, whoever awaits it when."""
+        return self._changed.wait()
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""

@@ -97,9 +97,9 @@ class WorkerPool:
         kept = sum(worker.limits.memory for worker in self._living if not worker.is_idle)
         return max(0, self._settings.memory_bytes - kept - self._set_aside)
 
-    async def change(self) -> None:
-        """Return when a worker started, became free or stopped."""
-        await self._changed.wait()
+    def change(self) -> Awaitable[object]:
+        """Return what ends when a worker starts, becomes free or stops, from this call on."""
+        return self._changed.wait()
 
     @asynccontextmanager
     async def lent(self, need: Need, *, may_leave: bool = False, alone: bool = False) -> AsyncIterator[Lent]:
