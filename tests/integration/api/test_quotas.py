@@ -22,6 +22,15 @@ async def used(account: Account) -> dict[str, tuple[int, int]]:
     return {item["name"]: (item["used"], item["limit"]) for item in told}
 
 
+async def told(account: Account, kind: str) -> list[str]:
+    news = (await account.client.get("/api/v1/notifications")).json()["items"]
+    return [item["title"] for item in news if item["kind"] == kind]
+
+
+async def refusals(account: Account) -> list[str]:
+    return await told(account, "quota.reached")
+
+
 async def test_fifty_runs_at_once_by_owner_and_link_never_go_over_the_days_quota(api: Instance) -> None:
     owner = await api.account()
     version = await api.ready(owner)
@@ -45,13 +54,8 @@ async def test_fifty_runs_at_once_by_owner_and_link_never_go_over_the_days_quota
     assert owner.name not in by_link["detail"]
     counted = (await owner.client.get("/api/v1/links")).json()["items"][0]["runs_used"]
     assert counted == sum(answer.status_code == 202 for answer in answers[1::2])
-    news = (await owner.client.get("/api/v1/notifications")).json()["items"]
-    assert [item["title"] for item in news if item["kind"] == "quota.near"] == [
-        "Runs today: 80 % of your quota is used"
-    ]
-    assert [item["title"] for item in news if item["kind"] == "quota.reached"] == [
-        "Runs today: your quota is used up"
-    ], "once, however many were refused"
+    assert await told(owner, "quota.near") == ["Runs today: 80 % of your quota is used"]
+    assert await refusals(owner) == ["Runs today: your quota is used up"], "once, however many were refused"
 
 
 async def test_storage_never_grows_over_its_quota(api: Instance) -> None:
@@ -69,6 +73,16 @@ async def test_storage_never_grows_over_its_quota(api: Instance) -> None:
     detail = problem(await owner.client.post("/api/v1/blobs/missing", json=wanted), 429)["detail"]
     assert "max_storage_bytes" in detail
     assert "vitrine delete" in detail
+    assert await refusals(owner) == ["Storage: too little of your quota is left (900 of 1000 bytes are used)"]
+
+
+async def test_what_is_refused_before_it_is_sent_is_told_too(api: Instance) -> None:
+    owner = await api.account()
+    await give(api, owner, max_storage_bytes=1000)
+    wanted = {"blobs": [{"digest": sha256_bytes(b"x" * 1001), "size": 1001}]}
+    for _ in range(2):
+        problem(await owner.client.post("/api/v1/blobs/missing", json=wanted), 429)
+    assert await refusals(owner) == ["Storage: too little of your quota is left (0 of 1000 bytes are used)"]
 
 
 async def test_a_build_reserves_time_and_is_charged_what_it_took(api: Instance) -> None:
@@ -81,6 +95,10 @@ async def test_a_build_reserves_time_and_is_charged_what_it_took(api: Instance) 
     third = {"manifest": manifest(), "model": "third"}
     detail = problem(await owner.client.post("/api/v1/versions", json=third), 429)["detail"]
     assert "max_build_seconds_per_day" in detail
+    problem(await owner.client.post("/api/v1/versions", json=third), 429)
+    assert await refusals(owner) == [
+        "Build time today: too little of your quota is left (1200 of 1500 seconds are used)"
+    ], "once, though every further build is refused"
     build = Build(
         id=version["build_id"],
         request=EnvironmentRequest(python="3.11", requirements=[]),

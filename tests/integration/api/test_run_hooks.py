@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from api_instance import Account, Instance, api, problem
@@ -268,6 +269,33 @@ async def test_the_secret_is_told_in_every_form_of_the_answer_and_never_again(
         "POST", path(ann), json=body, headers={"Accept": "text/event-stream"}
     ) as stream:
         assert stream.headers["X-Vitrine-Webhook-Secret"].startswith("whsec_")
+
+
+async def test_a_token_that_may_only_run_gets_the_secret_and_sees_what_was_sent(
+    api: Instance, ann: Account, echo: dict[str, Any], desk: HookDesk
+) -> None:
+    runner = await _with_scopes(api, ann, "run")
+    for address in (path(ann), f"/api/v1/versions/{echo['reference'].replace('@', '/')}/runs"):
+        answer = await runner.post(address, json={"inputs": {}, "webhook": desk.url})
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["webhook_secret"].startswith("whsec_")
+        shown = await runner.get(f"/api/v1/runs/{answer.json()['id']}/webhook")
+        assert (shown.status_code, shown.json()["url"]) == (200, desk.url)
+
+
+async def test_a_token_that_may_not_run_writes_nothing_down(
+    api: Instance, ann: Account, echo: dict[str, Any], desk: HookDesk
+) -> None:
+    reader = await _with_scopes(api, ann, "read", "write")
+    problem(await reader.post(path(ann), json={"inputs": {}, "webhook": desk.url}), 403)
+    hooks = WebhookRepository(api.platform.database).run_hooks
+    assert await hooks.find({"user_id": ann.id}) == []
+
+
+async def _with_scopes(api: Instance, account: Account, *scopes: str) -> httpx.AsyncClient:
+    made = await account.client.post("/api/v1/tokens", json={"label": "narrow", "scopes": scopes})
+    assert made.status_code == 201, made.text
+    return api.client(headers={"Authorization": f"Bearer {made.json()['token']}"})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from vitrine_api.inference.addresses import NOWHERE, Address, address_of
+from vitrine_api.inference.addresses import (
+    MAX_REMEMBERED_CHARACTERS,
+    NOWHERE,
+    Address,
+    _remembered,
+    address_of,
+)
 from vitrine_api.inference.datatypes import DATATYPES, from_json, to_json
 from vitrine_api.inference.protocol import InferRequest, deflated, encode, inflated, parse, tensors_of
 from vitrine_api.models import Reference
@@ -218,6 +224,15 @@ def test_addresses(path: str) -> None:
 @pytest.mark.parametrize("path", ["/s/abc/runs", "/s/abc", "/v22", "/v2models", "/s/a/b/v2", "/s//v2"])
 def test_other_addresses_are_not_ours(path: str) -> None:
     assert address_of(path) is None
+
+
+def test_long_addresses_do_not_stay_in_memory() -> None:
+    path = "/v2/models/ann~".ljust(MAX_REMEMBERED_CHARACTERS, "x")
+    _remembered.cache_clear()
+    assert address_of(path) == Address("model", None, path.removeprefix("/v2/models/"))
+    assert _remembered.cache_info().currsize == 0
+    address_of(path[:-1])
+    assert _remembered.cache_info().currsize == 1
 
 
 def test_a_model_is_named_with_its_owner() -> None:
