@@ -1,8 +1,8 @@
 """Processes that runs of a loaded model leave behind, ended before the next run begins.
 
-They are told apart from what the author's code still uses: nobody is left who could wait for them. Either
-their parent has ended, so that they were adopted by the first process of the namespace, and they were not
-there when the model was loaded; or `subprocess` keeps them, since their `Popen` was dropped while they ran.
+They are told apart from what the author's code still uses: they were not there when the model was loaded,
+and nobody is left who could wait for them. Either their parent has ended, so that they were adopted by the
+first process of the namespace; or `subprocess` keeps them, since their `Popen` was dropped while they ran.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 _INIT = 1
 _ROUNDS = 50
@@ -31,7 +32,7 @@ class Leftovers:
         """Note that a run begins; what is there before the first one stays."""
         with self._lock:
             if self._known is None:
-                self._known = set(_adopted())
+                self._known = {(process.pid, process.began) for process in _others()}
             self._runs += 1
 
     def end(self) -> None:
@@ -44,8 +45,7 @@ class Leftovers:
     def _clear(self) -> None:
         """End them and what they leave in turn; they are gone when this returns, or cannot be ended."""
         for _ in range(_ROUNDS):
-            found = [pid for pid, began in _adopted() if (pid, began) not in (self._known or ())]
-            found += _dropped()
+            found = self._left()
             if not found:
                 return
             for pid in found:
@@ -53,9 +53,26 @@ class Leftovers:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_PAUSE_SECONDS)
 
+    def _left(self) -> list[int]:
+        known, dropped = self._known or set(), _dropped()
+        return [
+            process.pid
+            for process in _others()
+            if (process.is_adopted or process.pid in dropped) and (process.pid, process.began) not in known
+        ]
 
-def _adopted() -> list[tuple[int, str]]:
-    """Return the living processes whose parent has ended, each with the time when it began."""
+
+class _Process(NamedTuple):
+    """A process of the namespace; `began` is when, in ticks of the kernel, by which numbers are told apart."""
+
+    pid: int
+    began: str
+    is_adopted: bool
+    """Whether its parent has ended."""
+
+
+def _others() -> list[_Process]:
+    """Return the processes beside the first one and this; of the adopted, those that live."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) in {_INIT, os.getpid()}:
@@ -65,12 +82,13 @@ def _adopted() -> list[tuple[int, str]]:
                 fields = stream.read().rpartition(b")")[2].split()
         except OSError:  # it has ended meanwhile
             continue
-        if int(fields[1]) == _INIT and fields[0] not in {b"Z", b"X"}:
-            found.append((int(name), fields[19].decode()))
+        is_adopted = int(fields[1]) == _INIT
+        if not is_adopted or fields[0] not in {b"Z", b"X"}:
+            found.append(_Process(int(name), fields[19].decode(), is_adopted))
     return found
 
 
-def _dropped() -> list[int]:
+def _dropped() -> set[int]:
     """Return the children whose `Popen` was dropped while they ran."""
     kept = getattr(sys.modules.get("subprocess"), "_active", None) or ()
-    return [popen.pid for popen in list(kept) if popen.poll() is None]
+    return {popen.pid for popen in list(kept) if popen.poll() is None}
