@@ -92,6 +92,27 @@ async def test_what_setup_started_and_what_is_still_held_goes_on(bench: Bench) -
     assert [seen(await perform(sandbox)) for _ in range(3)] == ["1", "2", "2"]
 
 
+STARTED = {
+    "a Popen that was dropped": "subprocess.Popen(['sleep', '600'])",
+    "one that is collected later": "ring = [subprocess.Popen(['sleep', '600'])]; ring.append(ring)",
+    "one that a run lets go": "self.held = subprocess.Popen(['sleep', '600'])",
+    "the child of one that ends": "self.held = subprocess.Popen(['sh', '-c', 'sleep 600& read x'], stdin=-1)",
+}
+
+
+@pytest.mark.parametrize("kind", STARTED)
+async def test_nobody_has_to_hold_what_setup_started(bench: Bench, kind: str) -> None:
+    body = (
+        "import gc\n"
+        "if held := self.__dict__.pop('held', None):\n"
+        "    if held.stdin: held.stdin.close(); held.wait()\n"
+        "del held\n"
+        "gc.collect()"
+    )
+    sandbox = await served(bench, code(body, STARTED[kind]))
+    assert [seen(await perform(sandbox)) for _ in range(3)] == ["1"] * 3
+
+
 async def test_a_run_that_failed_leaves_none_either(bench: Bench) -> None:
     body = f"{LEFT['the background of a shell']}\nif not seen: raise ValueError('no')"
     sandbox = await served(bench, code(body))

@@ -40,8 +40,11 @@ class Ahead:
         if self._cell is None or self._opening is None:
             return None
         cell, opening = self._cell, self._opening
+        # Its run has come, however long it still takes to open.
+        self._stop_timer()
         try:
-            await asyncio.shield(opening)
+            # Not the task itself: a cell that is dropped meanwhile would cancel the run that waits for it.
+            await asyncio.wait([opening])
         except asyncio.CancelledError:
             self.drop()
             raise
@@ -68,10 +71,14 @@ class Ahead:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _forget(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._cell = self._opening = self._timer = None
+            self._timer = None
+
+    def _forget(self) -> None:
+        self._stop_timer()
+        self._cell = self._opening = None
 
 
 async def _open(cell: ProcessCell) -> None:
