@@ -30,9 +30,13 @@ class Places:
         finally:
             self._lonely -= lonely
 
+    def is_lonely(self, need: Need) -> bool:
+        """Whether a run waits that wants a worker of this version to itself."""
+        return self._lonely[need] > 0
+
     def take(self, need: Need, *, alone: bool) -> Worker | None:
         """Take the best place, if there is one: in a ready worker, and of these in the one used last."""
-        if self._lonely[need] and not alone:
+        if self.is_lonely(need) and not alone:
             return None
         free = [worker for worker in self._workers if worker.need == need and worker.has_place]
         fitting = [worker for worker in free if not (alone and worker.users)]

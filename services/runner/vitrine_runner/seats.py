@@ -114,10 +114,16 @@ class Seats:
         self._serve()
 
     def tend(self) -> None:
-        """Give back workers that no call has used for a while, and see to calls that wait."""
+        """Give back workers that no call has used for a while, and see to calls that wait.
+
+        A run that wants a worker to itself gets one after a turn, however steadily calls come.
+        """
         now = self._loop.time()
+        is_lonely = self._pool.places.is_lonely(self.need)
         for seat in self._seats:
-            if not seat.worker.is_ready or (not seat.users and now - seat.used > LINGER_SECONDS):
+            is_unused = not seat.users and now - seat.used > LINGER_SECONDS
+            is_over = is_lonely and now - seat.since > TURN_SECONDS
+            if not seat.worker.is_ready or is_unused or is_over:
                 seat.leave()
         self._serve()
         self._grow()

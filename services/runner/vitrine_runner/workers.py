@@ -73,7 +73,7 @@ class WorkerPool:
         self.standing = Standing(engine, self._workers)
         self._set_aside = 0
         """Memory of sandboxes that are no workers: the checks of claims."""
-        self._places = Places(self._workers)
+        self.places = Places(self._workers)
         self._changed = asyncio.Event()
         self.ahead: Callable[[WarmEnvironment], Awaitable[None]] | None = None
         """Has an environment ready; asked for it while files of a version have yet to be fetched."""
@@ -241,8 +241,8 @@ class WorkerPool:
     async def _taken(self, need: Need, *, may_leave: bool, alone: bool) -> Worker:
         """Take a place in a worker that lives, or in a new one."""
         try:
-            with self._places.wished(need, alone=alone):
-                worker = self._places.take(need, alone=alone)
+            with self.places.wished(need, alone=alone):
+                worker = self.places.take(need, alone=alone)
                 worker = worker or await self._make_room_and_start(need, may_leave=may_leave, alone=alone)
                 worker.is_alone = alone
                 return worker
@@ -261,7 +261,7 @@ class WorkerPool:
             most = bundle.spec.scaling.max or self._settings.max_workers
             permit = None
             while True:
-                worker = self._places.take(need, alone=alone)
+                worker = self.places.take(need, alone=alone)
                 if worker is not None:
                     return worker
                 if len(self._of(need)) < most:
