@@ -63,7 +63,7 @@ class Leftovers:
 
 
 class _Process(NamedTuple):
-    """A process of the namespace; `began` is when, in ticks of the kernel, by which numbers are told apart."""
+    """A process of the namespace. `began` is when, in ticks of the kernel: numbers are used again."""
 
     pid: int
     began: str
