@@ -20,6 +20,8 @@ TURN_SECONDS = 5.0
 """How long calls keep a worker that others may wait for."""
 GROW_SECONDS = 0.02
 """How long calls wait before a further worker is started for them."""
+_TICK_SECONDS = 0.001
+"""By how much a timer may end early on the clock of its loop."""
 
 
 class Seat:
@@ -92,7 +94,10 @@ class Seats:
         future: asyncio.Future[Seat] = self._loop.create_future()
         self._waiting.append((self._loop.time(), future))
         self._grow()
-        timer = self._loop.call_later(patience, _overdue, future)
+        timers = (
+            self._loop.call_later(patience, _overdue, future),
+            self._loop.call_later(GROW_SECONDS + _TICK_SECONDS, self._grow),
+        )
         try:
             return await future
         except asyncio.CancelledError:
@@ -100,7 +105,8 @@ class Seats:
                 self.release(future.result())
             raise
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
 
     def release(self, seat: Seat) -> None:
         """Give a place back; the call that has waited longest gets it."""

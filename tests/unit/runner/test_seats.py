@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from vitrine_runner import seats as seats_module
-from vitrine_runner.seats import Seats
+from vitrine_runner.seats import AHEAD, Seats
 
 from .conftest import MakePool, Push
 from .test_workers import need, settle
@@ -52,4 +52,14 @@ async def test_calls_keep_their_worker_where_nobody_wants_it_to_itself(
     async with pool.lent(need(digest)):
         seats.tend()
         assert await seats.take(PATIENCE) is first
+    await seats.aclose()
+
+
+async def test_a_call_that_waits_for_long_ones_gets_a_further_worker(make_pool: MakePool, push: Push) -> None:
+    pool, digest = make_pool(), await push()
+    seats = Seats(pool, need(digest), 4, lambda: None)
+    long = [await seats.take(PATIENCE) for _ in range(1 + AHEAD)]
+    assert len({seat.worker for seat in long}) == 1
+    other = await seats.take(PATIENCE)  # nothing is given back meanwhile, and nobody tends
+    assert other.worker is not long[0].worker
     await seats.aclose()
