@@ -68,6 +68,7 @@ class Keeping:
     _missed: dict[Need, float] = field(default_factory=dict)
     _trouble: dict[Need, _Trouble] = field(default_factory=dict)
     _starting: dict[Need, asyncio.Task[None]] = field(default_factory=dict)
+    _closed: bool = False
 
     async def keep_forever(self) -> None:
         """Start what is missing, until cancelled."""
@@ -89,11 +90,13 @@ class Keeping:
         self._read_at = float("-inf")
 
     async def look(self) -> None:
-        """Begin to start what is missing and may be started here."""
-        if self.clock() - self._read_at >= LOOK_SECONDS:
+        """Begin to start what is missing and may be started here; nothing once this is closed."""
+        if not self._closed and self.clock() - self._read_at >= LOOK_SECONDS:
             self._wished = await self.least.wished()
             self._read_at = self.clock()
             self.pool.wanted = {wish.need for wish in self._wished}
+        if self._closed:  # meanwhile, perhaps
+            return
         for wish in self._due():
             if len(self._starting) >= _AT_ONCE:
                 return
@@ -108,7 +111,7 @@ class Keeping:
 
     async def close(self) -> None:
         """Start nothing more."""
-        self._wished, self._read_at = [], float("inf")
+        self._closed = True
         for task in list(self._starting.values()):
             task.cancel()
         await asyncio.gather(*self._starting.values(), return_exceptions=True)
