@@ -48,24 +48,27 @@ class LeastWorkers:
         """Return the wishes, in an order in which owners take turns."""
         where = {"spec.scaling.min": {"$gt": 0}, "state": VersionState.READY}
         found = await self._versions.find(where, (("created_at", -1),), MOST)
-        newest = {await self._newest(model_id) for model_id in {version.model_id for version in found}}
-        older = [version.id for version in found if version.id not in newest]
-        used = newest | (await self._linked(older) if older else set())
+        newest = await self._newest({version.model_id for version in found}) if found else {}
+        older = [version.id for version in found if newest.get(version.model_id) != version.number]
+        unused = set(older) - (await self._linked(older) if older else set())
         self._specs = {version.digest: self._specs.get(version.digest) or _spec(version) for version in found}
         wishes: list[tuple[int, Wished]] = []
         turns: Counter[str] = Counter()
         for version in found:
             spec = self._specs[version.digest]
-            if version.id in used and spec is not None and version.environment_digest:
+            if version.id not in unused and spec is not None and version.environment_digest:
                 need = Need(version.digest, version.environment_digest, version.owner_id)
                 wishes.append((turns[version.owner_id], Wished(need, spec.scaling.min, spec)))
                 turns[version.owner_id] += 1
         wishes.sort(key=lambda wish: wish[0])
         return list({wish.need: wish for _, wish in wishes}.values())
 
-    async def _newest(self, model_id: str) -> str:
-        where = {"model_id": model_id, "state": VersionState.READY}
-        return (await self._versions.find(where, (("number", -1),), 1))[0].id
+    async def _newest(self, model_ids: set[str]) -> dict[str, int]:
+        """Return the number of each model's newest version; a model that is deleted meanwhile has none."""
+        where = {"model_id": {"$in": sorted(model_ids)}, "state": VersionState.READY}
+        newest = {"_id": "$model_id", "number": {"$max": "$number"}}
+        rows = await self._versions.aggregate([{"$match": where}, {"$group": newest}])
+        return {row["_id"]: row["number"] for row in rows}
 
     async def _linked(self, version_ids: list[str]) -> set[str]:
         now = utcnow()

@@ -159,6 +159,25 @@ async def test_only_the_newest_version_and_linked_ones_are_kept(site: Site, regi
     assert old.digest not in wished
 
 
+async def test_models_are_looked_at_in_one_query_and_one_deleted_meanwhile_is_left_out(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = LeastWorkers(site.database)
+    made = [await version(registry, model) for model in ("a", "b", "c")]
+    find, asked = least._versions.find, []
+
+    async def find_and_delete(*args: Any) -> list[Version]:
+        asked.append(args)
+        found = await find(*args)
+        await registry.versions.delete({"_id": made[0].id})
+        return found
+
+    monkeypatch.setattr(least._versions, "find", find_and_delete)
+    wished = {wish.need.version_digest for wish in await least.wished()}
+    assert wished == {made[1].digest, made[2].digest}
+    assert len(asked) == 1
+
+
 async def test_a_version_that_is_wished_no_more_is_stopped_when_idle(site: Site, registry: Registry) -> None:
     host = await site.start(EngineDouble(), idle_seconds=0.2)
     old = await version(registry)
