@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 
 import pytest
 
 from sandboxes import perform, python
 from vitrine_engine import InputFile, OutputSpec, Sandbox
-from vitrine_engine.process.meter import descendants
+from vitrine_engine.process import verifying, zygote
+from vitrine_engine.process.handle import Handle
+from vitrine_engine.process.meter import children, descendants
+from vitrine_engine.process.packets import Door, Packet
 from vitrine_engine.process.sandbox import ProcessSandbox
+from vitrine_engine.process.zygote import CellGoneError
 from zygotes import ZygoteBench
 
 IS_FORK = "import sys; print('numpy' in sys.modules)"
@@ -32,11 +37,11 @@ async def expecting(zygotes: ZygoteBench, *argv: str) -> ProcessSandbox:
 
 def in_cells(zygotes: ZygoteBench) -> set[int]:
     (shelter,) = zygotes.shelters
-    zygote = shelter.ready_zygote
-    assert zygote is not None
+    forker = shelter.ready_zygote
+    assert forker is not None
     found = set(descendants(shelter.starting.result().pid))
-    forks = set(descendants(zygote.pid))
-    return found - forks | (forks - {zygote.pid})
+    forks = set(descendants(forker.pid))
+    return found - forks | (forks - {forker.pid})
 
 
 async def processes(zygotes: ZygoteBench, *, more: bool) -> set[int]:
@@ -112,6 +117,85 @@ async def test_a_cell_that_is_killed_while_it_waits_costs_no_run(zygotes: Zygote
     os.kill(cell.pids[0], signal.SIGKILL)
     await cell.wait_gone()
     assert await forks(sandbox) == "True\n"
+
+
+async def test_a_cell_that_dies_while_its_fork_is_made_costs_no_zygote(
+    zygotes: ZygoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = zygotes.environment({"numpy": "x = 1\n"})
+    sandbox = await zygotes.script(environment, FILES, argv=("python", "run.py"))
+    assert isinstance(sandbox, ProcessSandbox)
+    check = verifying.check_placed
+
+    def gone(pid: int, expected: verifying.Expected) -> None:
+        monkeypatch.setattr(verifying, "check_placed", check)
+        (cell,) = sandbox._ahead.cells
+        for process in (cell.pids[0], pid):
+            descriptor = os.pidfd_open(process)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [], 20)
+            os.close(descriptor)
+        check(pid, expected)
+
+    monkeypatch.setattr(verifying, "check_placed", gone)
+    await sandbox.expect_run()
+    (cell,) = sandbox._ahead.cells
+    await cell.wait_gone()
+    (shelter,) = zygotes.shelters
+    assert await forks(sandbox) == "True\n"
+    assert shelter.ready_zygote is not None
+
+
+async def test_a_cell_that_has_died_is_forked_for_no_more(zygotes: ZygoteBench) -> None:
+    sandbox = await zygotes.script(zygotes.environment({"numpy": ""}), FILES, argv=("python", "run.py"))
+    (shelter,) = zygotes.shelters
+    found = shelter.ready_zygote
+    assert found is not None
+    program = await asyncio.create_subprocess_exec("sleep", "600")
+    init = Handle(program.pid)
+    program.kill()
+    await program.wait()
+    made = found.made
+    with pytest.raises(CellGoneError):
+        await shelter.fork(init, Packet({"descriptors": []}, 0), no_admission)
+    init.close()
+    assert found.made == made
+    assert found.alive
+    assert await forks(sandbox) == "True\n"
+
+
+async def no_admission(process: Handle) -> None:
+    raise AssertionError(f"{process.pid} is admitted")
+
+
+async def test_a_cell_that_is_dropped_while_the_zygote_is_asked_leaves_it_as_it_was(
+    zygotes: ZygoteBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = zygotes.environment({"numpy": "x = 1\n"})
+    sandbox = await zygotes.script(environment, FILES, argv=("python", "run.py"))
+    assert isinstance(sandbox, ProcessSandbox)
+    (shelter,) = zygotes.shelters
+    found = shelter.ready_zygote
+    assert found is not None
+    asked, hear = asyncio.Event(), zygote._hear
+
+    async def heard(door: Door) -> Packet:
+        asked.set()
+        return await hear(door)
+
+    monkeypatch.setattr(zygote, "_hear", heard)
+    os.kill(found.pid, signal.SIGSTOP)
+    await sandbox.expect_run()
+    (cell,) = sandbox._ahead.cells
+    await asked.wait()
+    dropped = asyncio.ensure_future(sandbox._ahead.aclose())
+    await cell.wait_gone()
+    os.kill(found.pid, signal.SIGCONT)
+    await dropped
+    # The fork that it was asked for is known, or has ended.
+    assert set(children(found.pid)) <= found._forks
+    assert await forks(sandbox) == "True\n"
+    assert shelter.ready_zygote is found
 
 
 async def test_a_sandbox_that_stops_takes_its_cell_along(zygotes: ZygoteBench) -> None:

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from vitrine_engine import checks
 from vitrine_engine.checks import ViolationError
+from vitrine_engine.process.handle import Handle
 from vitrine_engine.process.meter import Meter
 from vitrine_engine.process.nest import Nest, NestGoneError
 from vitrine_engine.process.packets import Door, Packet, PacketError
 from vitrine_engine.process.verifying import UntrustedError
+from vitrine_engine.process.zygote import Admit, CellGoneError
 from vitrine_harness.boot import CONTROL_BYTES
 
 PLACE_SECONDS = 30.0
@@ -23,7 +25,7 @@ PLACE_SECONDS = 30.0
 class Forker(Protocol):
     """Makes forks of the zygote in cells."""
 
-    async def fork(self, init: int, request: Packet, admit: Callable[[int], None]) -> int | None:
+    async def fork(self, init: Handle, request: Packet, admit: Admit) -> int | None:
         """Return the fork's process, or None where there is none to be had."""
 
 
@@ -42,7 +44,7 @@ class ProcessCell:
         nest: Nest,
         meter: Meter,
         forker: Forker | None,
-        admit: Callable[[int], None],
+        admit: Admit,
         is_stopping: Callable[[], bool],
         on_lost: Callable[[], None],
     ) -> None:
@@ -60,6 +62,7 @@ class ProcessCell:
         self._is_stopping = is_stopping
         self._on_lost = on_lost
         self._gate: Door | None = None
+        self._init: Handle | None = None
         self._admitting: asyncio.Task[None] | None = None
         """The move of the init under the sandbox's limits, and what it forks from then on."""
         self._control: socket.socket | None = None
@@ -165,6 +168,8 @@ class ProcessCell:
             self._control.close()
         if self._admitting is not None:
             await asyncio.gather(self._admitting, return_exceptions=True)
+        if self._init is not None:
+            self._init.close()
 
     async def _open(self, kind: str, streams: list[int]) -> None:
         self._gate = gate = Door()
@@ -177,14 +182,14 @@ class ProcessCell:
         except (PacketError, TimeoutError) as error:
             raise ConnectionResetError(f"the cell could not be made: {error}") from error
         packet.close()
-        self.pids.append(packet.pid)
-        # Not on the loop: the kernel makes whoever moves a process wait for all processors.
-        self._admitting = self._loop.create_task(asyncio.to_thread(self._admit, packet.pid))
+        self._init = init = Handle(packet.pid)
+        self.pids.append(init.pid)
+        self._admitting = self._loop.create_task(self._admit(init))
         if not self.is_script:
             await asyncio.shield(self._admitting)
         # A script's init asks for its fork meanwhile, which is admitted by itself; it has no run before.
         gate.send({"do": "begin"})
-        self._tasks.append(self._loop.create_task(self._serve_gate(packet.pid, gate)))
+        self._tasks.append(self._loop.create_task(self._serve_gate(init, gate)))
 
     async def _read_control(self, control: socket.socket) -> None:
         """Note which runs of a model have ended, and how its process did; it says so itself."""
@@ -196,7 +201,7 @@ class ProcessCell:
                 elif message["is"] == "died":
                     self.death = checks.whole(message["code"], most=255)
 
-    async def _serve_gate(self, init: int, gate: Door) -> None:
+    async def _serve_gate(self, init: Handle, gate: Door) -> None:
         """Answer the init's wishes for forks until the cell ends."""
         with contextlib.suppress(PacketError, OSError):
             while True:
@@ -207,10 +212,10 @@ class ProcessCell:
                     packet.close()
                 gate.send({"is": "forked" if found else "refused"})
 
-    async def _fork(self, init: int, packet: Packet) -> bool:
+    async def _fork(self, init: Handle, packet: Packet) -> bool:
         if self._forker is None:
             return False
-        with contextlib.suppress(NestGoneError, UntrustedError):
+        with contextlib.suppress(CellGoneError, NestGoneError, UntrustedError):
             pid = await self._forker.fork(init, packet, self._admit)
             if pid is not None:
                 self.pids.append(pid)

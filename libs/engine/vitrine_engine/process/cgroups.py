@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitrine_engine.process.handle import Handle
+
 PERIOD_MICROSECONDS = 100_000
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 HARNESS_PROCESSES = 8
@@ -71,10 +73,13 @@ class Group:
         """Files that take the id of a process which shall join."""
         return [path / "cgroup.procs" for path in dict.fromkeys(self.directories.values())]
 
-    def admit(self, pid: int) -> None:
-        """Let a process join, with what it forks from now on; raises `OSError`."""
+    def admit(self, process: Handle) -> None:
+        """Let a process join, with what it forks from now on; raises `OSError`, also where it has ended."""
         for entry in self.entries:
-            entry.write_text(str(pid))
+            # Members are killed at the end: whoever has the number by then is none of ours.
+            if process.has_ended:
+                raise ProcessLookupError(f"process {process.pid} has ended")
+            entry.write_text(str(process.pid))
 
     def memory_bytes(self) -> int | None:
         """Memory in use, without file contents that the kernel could drop."""

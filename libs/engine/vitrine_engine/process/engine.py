@@ -17,6 +17,7 @@ from typing import Any
 
 from vitrine_engine import checks
 from vitrine_engine.process import bubblewrap, isolation
+from vitrine_engine.process.admission import Admission
 from vitrine_engine.process.cgroups import Cgroups, Group
 from vitrine_engine.process.layout import Layout
 from vitrine_engine.process.nest import Nest
@@ -61,6 +62,7 @@ class ProcessEngine:
         self._bundles = bundles.resolve() if bundles is not None else None
         self._layout = Layout(state_dir)
         self._cgroups = Cgroups(self._layout.tag)
+        self._admission = Admission()
         self._as_root = os.geteuid() == 0
         self._sandboxes: dict[str, ProcessSandbox] = {}
         self._starting: set[str] = set()
@@ -106,6 +108,7 @@ class ProcessEngine:
         await asyncio.gather(*(sandbox.stop() for sandbox in list(self._sandboxes.values())))
         await self._shelters.aclose()
         await asyncio.gather(*(nest.stop() for nest in list(self._nests.values())))
+        self._admission.close()
         self._layout.close()
 
     def _check(self, spec: SandboxSpec) -> None:
@@ -153,6 +156,7 @@ class ProcessEngine:
             nest=nest,
             shelter=shelter,
             group=group,
+            admission=self._admission,
             spool=self._layout.spool / spec.id,
             learn=self._shelters.learn,
             move=move,

@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitrine_engine.process.handle import Handle
 from vitrine_engine.process.imports import candidates
 from vitrine_engine.process.nest import Nest, NestGoneError
 from vitrine_engine.process.packets import Packet
 from vitrine_engine.process.verifying import UntrustedError
-from vitrine_engine.process.zygote import ThreadedError, Zygote
+from vitrine_engine.process.zygote import Admit, ThreadedError, Zygote
 from vitrine_engine.protocol import SandboxSpec, StartError
 from vitrine_engine.zygotes import ZygoteFigures, ZygotePolicy
 
@@ -43,8 +44,11 @@ class Shelter:
     retired: bool = False
     """Whether new sandboxes get a newer one."""
 
-    async def fork(self, init: int, request: Packet, admit: Callable[[int], None]) -> int | None:
-        """Make a fork of the zygote in a cell; None where there is no zygote that can be trusted."""
+    async def fork(self, init: Handle, request: Packet, admit: Admit) -> int | None:
+        """Make a fork of the zygote in a cell; None where there is no zygote that can be trusted.
+
+        Raises `CellGoneError`, which says nothing of the zygote, `UntrustedError`, `NestGoneError`.
+        """
         if self.zygote is None:
             return None
         zygote = await asyncio.shield(self.zygote)

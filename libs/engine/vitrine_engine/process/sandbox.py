@@ -11,6 +11,7 @@ from typing import Any
 
 from vitrine_engine.events import Reason
 from vitrine_engine.place import Host
+from vitrine_engine.process.admission import Admission
 from vitrine_engine.process.ahead import Ahead
 from vitrine_engine.process.cell import ProcessCell
 from vitrine_engine.process.cgroups import Group
@@ -50,6 +51,7 @@ class ProcessSandbox(Serving):
         nest: Nest,
         shelter: Shelter | None,
         group: Group,
+        admission: Admission,
         spool: Path,
         learn: Callable[[Shelter, list[str]], None],
         move: Callable[[], Awaitable[tuple[Shelter, Nest]]],
@@ -63,6 +65,7 @@ class ProcessSandbox(Serving):
         self._shelter = shelter
         self._learn = learn
         self._group = group
+        self._admission = admission
         self._move = move
         self._moving = asyncio.Lock()
         self._release = release
@@ -191,7 +194,7 @@ class ProcessSandbox(Serving):
             nest=self.nest,
             meter=self.meter,
             forker=self._shelter,
-            admit=self._group.admit,
+            admit=lambda process: self._admission.admit(self._group, process),
             is_stopping=lambda: self.stopping,
             on_lost=self._end,
         )

@@ -66,12 +66,20 @@ def _identity(found: os.stat_result) -> Identity:
     return (found.st_dev, found.st_ino)
 
 
+def check_child(pid: int, parent: int) -> None:
+    """Raise `UntrustedError` unless a process was forked by `parent`."""
+    try:
+        if int(_status(pid)["PPid"]) != parent:
+            raise UntrustedError("the fork is not the zygote's child")
+    except (OSError, KeyError, ValueError) as error:
+        raise UntrustedError(f"the fork cannot be looked at: {error}") from error
+
+
 def check_waiting(pid: int, expected: Expected) -> None:
     """Raise `UntrustedError` unless a new fork is alone, and holds only what it was handed."""
+    check_child(pid, expected.parent)
     try:
         status = _status(pid)
-        if int(status["PPid"]) != expected.parent:
-            raise UntrustedError("the fork is not the zygote's child")
         if status["Threads"] != "1":
             raise UntrustedError("the fork has threads")
         if children(pid):

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vitrine_engine.process import verifying
+from vitrine_engine.process.handle import Handle
 from vitrine_engine.process.meter import children, descendants
 from vitrine_engine.process.nest import Nest, NestGoneError
 from vitrine_engine.process.packets import Door, Packet, PacketError
@@ -20,6 +22,8 @@ from vitrine_harness.cell import KINDS
 
 IMPORT_SECONDS = 120.0
 FORK_SECONDS = 10.0
+Admit = Callable[[Handle], Coroutine[Any, Any, None]]
+"""Puts a process under a cell's limits; raises `OSError`."""
 SETTLE_ROUNDS = 100
 """How often a zygote is looked at again, a millisecond apart, until it has closed what it handed on."""
 
@@ -30,6 +34,23 @@ class ThreadedError(Exception):
     def __init__(self, modules: frozenset[str]) -> None:
         super().__init__(f"threads are started by the import of {', '.join(sorted(modules)) or 'a module'}")
         self.modules = modules
+
+
+class CellGoneError(Exception):
+    """The cell for which a fork was wanted has ended."""
+
+
+@dataclass(slots=True)
+class _Birth:
+    """A fork that is being made: for whom, and what there is of it."""
+
+    init: Handle
+    request: Packet
+    namespaces: dict[str, str]
+    """Of the cell."""
+    admit: Admit
+    fork: Handle | None = None
+    admitting: asyncio.Task[None] | None = None
 
 
 class Zygote:
@@ -96,53 +117,90 @@ class Zygote:
             raise UntrustedError("its view of processes could not be taken away")
         await self._check()
 
-    async def fork(self, init: int, request: Packet, admit: Callable[[int], None]) -> int:
+    async def fork(self, init: Handle, request: Packet, admit: Admit) -> int:
         """Make a fork in the cell whose init is the process `init`, and let it wait for its call.
 
         `request` is the init's: descriptors by name, those of the cell's namespaces first. `admit` puts a
-        process under the cell's limits. Returns the fork's process. Raises `UntrustedError`; `NestGoneError`.
+        process under the cell's limits. Returns the fork's process. Raises `UntrustedError`; `NestGoneError`;
+        `CellGoneError` where the cell has ended, which says nothing of the zygote.
 
         The zygote stands still from when the fork is there until it is in its cell, and the fork is handed
         nothing before both were looked at: so there is no moment in which the fork sees the cell and has a
         way to the zygote, or by it to another cell.
         """
-        names = [str(name) for name in request.message["descriptors"]]
-        given = [fd for name, fd in zip(names, request.descriptors, strict=True) if name not in KINDS]
         async with self._turn:
-            gate = Door()
-            admitting: asyncio.Task[None] | None = None
+            if not self.alive:
+                raise NestGoneError("the zygote has ended")
             try:
-                own = verifying.identities([gate.theirs.fileno()])
-                self._door.send({}, [gate.theirs.fileno()])
-                gate.hand_out()
-                async with asyncio.timeout(FORK_SECONDS):
-                    pid = (await _hear(gate)).pid
-                    self._forks.add(pid)
-                    # Takes the kernel some milliseconds, in which the fork is looked at.
-                    admitting = asyncio.create_task(asyncio.to_thread(admit, pid))
-                    expected = Expected(
-                        parent=self.pid,
-                        namespaces=verifying.namespaces(init),
-                        held=own,
-                        filtered=seccomp.zygote_filter(system.machine()) is not None,
-                    )
-                    async with self._standing_still():
-                        verifying.check_waiting(pid, expected)
-                        gate.send({"descriptors": names}, request.descriptors)
-                        await _hear(gate)
-                        expected = replace(expected, held=own | verifying.identities(given))
-                        verifying.check_placed(pid, expected)
-                await asyncio.shield(admitting)
-                self._admitted.add(pid)
-                self.made += 1
-                gate.send({"do": "go"})
-            except (OSError, PacketError, TimeoutError) as error:
+                namespaces = verifying.namespaces(init.pid)
+            except UntrustedError as error:
+                raise CellGoneError from error
+            if init.has_ended:
+                raise CellGoneError
+            making = asyncio.create_task(self._make(_Birth(init, request, namespaces, admit)))
+            try:
+                await asyncio.wait([making])
+            except asyncio.CancelledError:
+                # It was sent for, so it comes: nobody would know it, and the zygote would answer for it.
+                await asyncio.wait([making])
+                if isinstance(making.exception(), NestGoneError | UntrustedError):
+                    await self.root_out()
+                raise
+            return making.result()
+
+    async def _make(self, birth: _Birth) -> int:
+        """Make a fork and admit it; one that fails is killed, and tells of the zygote if its cell lives."""
+        with contextlib.closing(Door()) as gate, contextlib.ExitStack() as holds:
+            try:
+                return await self._admitted_fork(birth, gate, holds)
+            except (OSError, PacketError, TimeoutError, UntrustedError) as error:
+                if birth.fork is not None:
+                    with contextlib.suppress(OSError):
+                        birth.fork.signal(signal.SIGSTOP)
+                    if not birth.fork.has_ended:
+                        _kill_below(birth.fork.pid)
+                    if birth.init.has_ended:
+                        raise CellGoneError from error
+                if isinstance(error, UntrustedError):
+                    raise
                 raise NestGoneError(f"the zygote does not fork: {error or 'it did not answer'}") from error
             finally:
-                gate.close()
-                if admitting is not None:
-                    await asyncio.gather(admitting, return_exceptions=True)
-        return pid
+                if birth.admitting is not None:
+                    # A thread may be at it, which no cancelling ends.
+                    await asyncio.gather(birth.admitting, return_exceptions=True)
+
+    async def _admitted_fork(self, birth: _Birth, gate: Door, holds: contextlib.ExitStack) -> int:
+        request = birth.request
+        names = [str(name) for name in request.message["descriptors"]]
+        given = [fd for name, fd in zip(names, request.descriptors, strict=True) if name not in KINDS]
+        own = verifying.identities([gate.theirs.fileno()])
+        self._door.send({}, [gate.theirs.fileno()])
+        gate.hand_out()
+        async with asyncio.timeout(FORK_SECONDS):
+            fork = holds.enter_context(contextlib.closing(Handle((await _hear(gate)).pid)))
+            # Before anything is done to it: the number that came may be a stranger's by now.
+            verifying.check_child(fork.pid, self.pid)
+            birth.fork = fork
+            self._forks.add(fork.pid)
+            # Takes the kernel some milliseconds, in which the fork is looked at.
+            birth.admitting = asyncio.create_task(birth.admit(fork))
+            expected = Expected(
+                parent=self.pid,
+                namespaces=birth.namespaces,
+                held=own,
+                filtered=seccomp.zygote_filter(system.machine()) is not None,
+            )
+            async with self._standing_still():
+                verifying.check_waiting(fork.pid, expected)
+                gate.send({"descriptors": names}, request.descriptors)
+                await _hear(gate)
+                expected = replace(expected, held=own | verifying.identities(given))
+                verifying.check_placed(fork.pid, expected)
+            await asyncio.shield(birth.admitting)
+        self._admitted.add(fork.pid)
+        self.made += 1
+        gate.send({"do": "go"})
+        return fork.pid
 
     @contextlib.asynccontextmanager
     async def _standing_still(self) -> AsyncIterator[None]:
@@ -178,9 +236,7 @@ class Zygote:
             signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
         for pid in children(self.pid):
             if pid not in self._admitted:
-                for process in reversed(descendants(pid)):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
+                _kill_below(pid)
         with contextlib.suppress(NestGoneError):
             await self._nest.ask("census")  # which kills those that have lost their parent
         self.kill()
@@ -204,6 +260,12 @@ class Zygote:
             raise UntrustedError("the zygote has left processes behind")
         verifying.check_place(self.pid)
         verifying.check_descriptors(self.pid, self._held)
+
+
+def _kill_below(pid: int) -> None:
+    for process in reversed(descendants(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _names(packet: Packet, field: str) -> frozenset[str]:
