@@ -219,6 +219,7 @@ def bare_environment(environments: Path) -> None:
     for name in ("python", "python3", "python3.11"):
         (home / "bin" / name).symlink_to("/opt/python/bin/python3.11")
     (home / "pyvenv.cfg").write_text("home = /opt/python/bin\n")
+    (home / "environment.json").write_text("{}")
 
 
 def value_of(run: Run, name: str = "output") -> Any:

@@ -220,6 +220,8 @@ def make_onnx_environment() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
             _make_environment(made, ONNX_PACKAGES)
+        if not (described := made / "environment.json").exists():
+            described.write_text("{}")
     return made
 
 

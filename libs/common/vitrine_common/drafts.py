@@ -45,6 +45,19 @@ def own_drafts(store: Path, kind: str) -> Iterator[tuple[Path, int]]:
         os.close(lifeline)
 
 
+def has_living(store: Path, kind: str) -> bool:
+    """Whether a living process has a folder for drafts of `kind` in the environments' folder `store`."""
+    for folder in (store / ".builder" / "drafts").glob(f"{kind}_*"):
+        try:
+            with _locked(folder / _LOCK, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                continue
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            continue
+    return False
+
+
 def sweep_drafts(store: Path) -> None:
     """Remove the drafts of processes that are gone."""
     drafts = store / ".builder" / "drafts"
@@ -95,7 +108,8 @@ def _sweep(drafts: Path) -> None:
         try:
             with _locked(folder / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 remove_tree(folder)
-        except (BlockingIOError, NotADirectoryError):
+        except (BlockingIOError, NotADirectoryError, FileNotFoundError):
+            # The last: it was done meanwhile, and has removed its folder itself.
             continue
 
 

@@ -53,6 +53,11 @@ def layers_of(environment: Path) -> tuple[frozenset[str], str | None, str | None
     return frozenset(kept.get("layers", ())), kept.get("system"), kept.get("base")
 
 
+def is_made(environment: Path) -> bool:
+    """Whether a folder is a finished environment: what says what it is comes with the last rename."""
+    return (environment / "environment.json").is_file()
+
+
 def named(folder: Path) -> Iterator[Path]:
     """Yield what lies under a digest in `folder`, the oldest first."""
     with contextlib.suppress(FileNotFoundError):

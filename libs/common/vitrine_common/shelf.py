@@ -19,7 +19,7 @@ from vitrine_common.documents import Build
 from vitrine_common.errors import Unavailable, VitrineError
 from vitrine_common.ids import new_id
 from vitrine_common.messages import BuildStart, EnvironmentRequest
-from vitrine_common.references import mark
+from vitrine_common.references import is_made, mark
 from vitrine_common.replicas import AREA, ReplicaFetcher, read_mark
 from vitrine_common.service import Platform
 from vitrine_common.states import BUILD, BuildState
@@ -63,7 +63,7 @@ class Shelf:
         with use_table(self.directory).open() as uses:
             await uses.add(environment_use(digest))
             place = self.path(digest)
-            while not place.is_dir():
+            while not is_made(place):
                 # Its maker uses it as well: holding on keeps it from being removed as soon as it is there.
                 await self._made_again(digest)
             await asyncio.to_thread(mark, place / "environment.json")
@@ -92,7 +92,7 @@ class Shelf:
         if not store and await self._fetched(digest):
             return
         await self._build(bus, database, digest, store)
-        if not self.path(digest).is_dir() and not await self._fetched(digest):
+        if not is_made(self.path(digest)) and not await self._fetched(digest):
             raise EnvironmentGone(
                 f"The environment {digest} was made and is not on this host ({self.path(digest)}); builder "
                 "and runner must share VITRINE_ENVIRONMENTS_DIR, or this service must be able to write there."
@@ -130,6 +130,8 @@ async def open_shelf(platform: Platform) -> AsyncIterator[Shelf]:
     replicas = ReplicaFetcher(place, platform.database, archives, settings.environments_bytes)
     try:
         can_write = await asyncio.to_thread(replicas.open)
+        if can_write:
+            await replicas.resume()
         yield Shelf(place, platform.bus, platform.database, replicas if can_write else None)
     finally:
         await replicas.aclose()

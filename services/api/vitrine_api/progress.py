@@ -81,10 +81,6 @@ class Hub:
             for queue in self._listeners.get(identifier, ()) if isinstance(identifier, str) else ():
                 _offer(queue, news)
 
-    def is_followed(self, identifier: str) -> bool:
-        """Whether somebody listens to news about a run now."""
-        return identifier in self._listeners
-
     @contextmanager
     def listen(self, *ids: str) -> Iterator[asyncio.Queue[News | None]]:
         """Collect news about any of `ids` in a queue while the block runs; None means: stop waiting."""

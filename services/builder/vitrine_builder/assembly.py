@@ -59,8 +59,9 @@ class Assembly:
         if not self._folders:
             self._lay_interpreter()
         trees = frozenset(layer.tree for layer in layers)
-        more = self._files([layer for layer in layers if layer.tree not in self._whole])
-        if not self._whole or not self._whole <= trees or more.keys() & self._laid.keys():
+        grows = bool(self._whole) and self._whole <= trees
+        more = self._files([layer for layer in layers if layer.tree not in self._whole]) if grows else {}
+        if not grows or more.keys() & self._laid.keys():
             more = self._files(layers)
             self.files = self.size = 0
             self._remove({path: layer.source(path) for path, (layer, _file) in more.items()})

@@ -8,15 +8,18 @@ import hashlib
 import importlib.util
 import marshal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from vitrine_builder import assembly as assembling
 from vitrine_builder import bytecode_worker
 from vitrine_builder.assembly import Assembly, Guesses, begin_ahead
 from vitrine_builder.bytecode import Compiled, Compiler, Folder, require_interpreter
 from vitrine_builder.failures import BuildFailure, FailureReason
-from vitrine_builder.layers import Layer, list_files
+from vitrine_builder.images.content import merge
+from vitrine_builder.layers import Layer, LayerFile, list_files
 from vitrine_builder.lock import Lock, LockedPackage, Target
 from vitrine_builder.process import Bounds
 from vitrine_builder.scripts import console_scripts
@@ -131,6 +134,23 @@ def test_a_guess_that_is_corrected_leaves_what_was_never_guessed(tmp_path: Path)
         assert (assembly.files, assembly.size) == assemble(plain, truth, Target())
         names = {name: inode for name, inode in shape(guessed).items() if name != "pyvenv.cfg"}
         assert names == {name: inode for name, inode in shape(plain).items() if name != "pyvenv.cfg"}
+
+
+def test_files_of_an_environment_are_merged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = layer(tmp_path / "a", {f"{SITE}/one.py": "1"})
+    two = layer(tmp_path / "b", {f"{SITE}/two.py": "2"})
+    merged: list[list[Layer]] = []
+
+    def counted(layers: list[Layer]) -> Mapping[str, tuple[Layer, LayerFile]]:
+        merged.append(list(layers))
+        return merge(layers)
+
+    monkeypatch.setattr(assembling, "merge", counted)
+    (tmp_path / "env").mkdir()
+    made = Assembly(tmp_path / "env", Target())
+    made.lay([one])
+    made.lay([one, two])
+    assert merged == [[one], [two]]
 
 
 async def test_a_right_guess_goes_on_and_is_not_laid_out_again(tmp_path: Path) -> None:

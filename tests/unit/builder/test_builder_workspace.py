@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from vitrine_builder.failures import BuildFailure, FailureReason
 from vitrine_builder.process import Bounds, ProcessTimeout, run_process
 from vitrine_builder.workspace import open_workspace
-from vitrine_common.drafts import publish
+from vitrine_common import drafts
+from vitrine_common.drafts import has_living, own_drafts, publish, sweep_drafts
 
 HOLDER = """
 import sys
@@ -35,6 +37,31 @@ def start_holder(root: Path) -> tuple[subprocess.Popen[str], Path]:
     )
     assert holder.stdout is not None
     return holder, Path(holder.stdout.readline().strip())
+
+
+def test_drafts_that_go_while_others_are_swept_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".builder/drafts"
+    for name in ("fetch_one", "fetch_two"):
+        (folder / name).mkdir(parents=True)
+
+    def remove_all(_first: Path) -> None:
+        for each in folder.glob("fetch_*"):
+            shutil.rmtree(each)
+
+    monkeypatch.setattr(drafts, "remove_tree", remove_all)
+    sweep_drafts(tmp_path)
+    assert list(folder.glob("fetch_*")) == []
+
+
+def test_who_lives_is_told_by_its_drafts(tmp_path: Path) -> None:
+    assert not has_living(tmp_path, "builder")
+    with own_drafts(tmp_path, "builder"):
+        assert has_living(tmp_path, "builder")
+        assert not has_living(tmp_path, "fetch")
+    (tmp_path / ".builder/drafts/builder_dead").mkdir()
+    assert not has_living(tmp_path, "builder")
 
 
 def test_drafts_of_a_killed_builder_are_swept_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:

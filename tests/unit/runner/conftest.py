@@ -70,7 +70,9 @@ async def make_pool(
 ) -> AsyncIterator[MakePool]:
     pools: list[WorkerPool] = []
     environments = tmp_path / "environments"
-    (environments / ENVIRONMENT.removeprefix("sha256:")).mkdir(parents=True)
+    environment = environments / ENVIRONMENT.removeprefix("sha256:")
+    environment.mkdir(parents=True)
+    (environment / "environment.json").write_text("{}")
 
     def make(**settings: Any) -> WorkerPool:
         runner = RunnerSettings(state_dir=tmp_path, **{"memory_bytes": 4 << 30, **settings})

@@ -19,11 +19,11 @@ from pathlib import Path
 from vitrine_common.blobs import BlobNotFound, BlobStore, DigestMismatch
 from vitrine_common.blobs.downloads import outlived
 from vitrine_common.documents import Environment
-from vitrine_common.drafts import link, own_drafts, publish
+from vitrine_common.drafts import has_living, link, own_drafts, publish
 from vitrine_common.errors import Unavailable, VitrineError
 from vitrine_common.ids import new_id
+from vitrine_common.references import environments, is_made
 from vitrine_common.replicas.eviction import ROOTS, Eviction
-from vitrine_common.replicas.marks import read_mark
 from vitrine_common.replicas.parts import MAX_REPLICA_BYTES, Archive, LayerPart, Replica, RootPart
 from vitrine_common.replicas.unpacking import ArchiveDamaged, unpack
 from vitrine_common.store import Database
@@ -69,6 +69,11 @@ class ReplicaFetcher:
             return False
         return True
 
+    async def resume(self) -> None:
+        """Add bytecode, once it is packed, to what was fetched without before this process began."""
+        for digest in await asyncio.to_thread(self._bare):
+            self._follow(digest)
+
     async def aclose(self) -> None:
         """Stop what goes on in the background."""
         for task in self._following.values():
@@ -80,11 +85,12 @@ class ReplicaFetcher:
         """Let the environment `digest` appear in the folder; False where a builder has to pack it first.
 
         Raises:
-            Unavailable: what was packed is damaged, or this host's disk is full; says which.
+            Unavailable: what was packed is damaged, or cannot be written on this host; says which.
         """
-        replica = await self._replica(digest)
-        if replica is None:
+        found = await self._replica(digest)
+        if found is None:
             return False
+        _name, replica = found
         try:
             with _told(digest):
                 async with self._held(digest, replica) as drafts:
@@ -96,13 +102,16 @@ class ReplicaFetcher:
         return True
 
     async def _fetch(self, digest: str, replica: Replica, drafts: Path) -> None:
-        await self._make_room(replica)
+        await outlived(asyncio.to_thread(self._make_room, replica))
         turns = asyncio.Semaphore(ARCHIVES_AT_ONCE)
         work = [self._layer(part, drafts, turns) for part in replica.layers]
         if replica.root is not None:
             work.append(self._root(replica.root, drafts, turns))
         await _all(work)
-        await outlived(asyncio.to_thread(self._assemble, digest, replica, drafts))
+        description = self._place(digest) / "environment.json"
+        async with self._turn(description, f"assembling {description.parent.name}") as missing:
+            if missing:
+                await outlived(asyncio.to_thread(self._assemble, digest, replica, drafts))
         log.info("environment fetched", extra={"environment": digest, "layers": len(replica.layers)})
 
     async def _layer(self, part: LayerPart, drafts: Path, turns: asyncio.Semaphore) -> None:
@@ -163,7 +172,11 @@ class ReplicaFetcher:
             texts["bytecode.json"] = replica.completion
         for path, text in texts.items():
             (root / path).write_text(text)
-        publish(root, self._place(digest))
+        place = self._place(digest)
+        if place.exists():
+            # Left half by somebody: nothing uses it, and what is finished takes its place.
+            place.rename(drafts / new_id("trash"))
+        publish(root, place)
 
     def _link_bytecode(self, part: LayerPart, root: Path, folders: set[str]) -> None:
         if part.bytecode is not None:
@@ -174,36 +187,52 @@ class ReplicaFetcher:
         if digest not in self._following:
             task = asyncio.create_task(self._complete_later(digest), name="bytecode from afar")
             self._following[digest] = task
-            task.add_done_callback(lambda _done: self._following.pop(digest, None))
 
     async def _complete_later(self, digest: str) -> None:
         """Add the bytecode once the builder has packed it; the environment is right without, and slower."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                while True:
-                    await asyncio.sleep(_LOOK_SECONDS)
-                    try:
-                        if await self.complete(digest):
-                            return
-                    except (VitrineError, OSError) as error:
-                        log.warning(
-                            "bytecode was not fetched", extra={"environment": digest, "error": str(error)}
-                        )
+        seen = ""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    while self._is_bare(digest):
+                        await asyncio.sleep(_LOOK_SECONDS)
+                        try:
+                            seen = await self.complete(digest, seen)
+                        except (VitrineError, OSError) as error:
+                            told = {"environment": digest, "error": str(error)}
+                            log.warning("bytecode was not fetched", extra=told)
+        finally:
+            self._following.pop(digest, None)
 
-    async def complete(self, digest: str) -> bool:
-        """Add bytecode to an environment that is here; False where it is not packed yet.
+    async def complete(self, digest: str, seen: str = "") -> str:
+        """Add bytecode to an environment that is here, if it is packed; return what was looked at.
+
+        Nothing happens where that is `seen` still, or where the environment was removed meanwhile.
 
         Raises as `fetch` does.
         """
-        replica = await self._replica(digest)
-        if replica is None or replica.completion is None:
-            return False
-        with _told(digest):
-            async with self._held(digest, replica) as drafts:
-                turns = asyncio.Semaphore(ARCHIVES_AT_ONCE)
-                await _all([self._layer(part, drafts, turns) for part in replica.layers])
-                await outlived(asyncio.to_thread(self._add_bytecode, digest, replica, drafts))
-        return True
+        found = await self._replica(digest, seen)
+        if found is None:
+            return seen
+        name, replica = found
+        if replica.completion is not None:
+            with _told(digest):
+                async with self._held(digest, replica) as drafts:
+                    # Asked only now that it is in use, and nobody removes it any more.
+                    if is_made(self._place(digest)):
+                        turns = asyncio.Semaphore(ARCHIVES_AT_ONCE)
+                        await _all([self._layer(part, drafts, turns) for part in replica.layers])
+                        await outlived(asyncio.to_thread(self._add_bytecode, digest, replica, drafts))
+        return name
+
+    def _is_bare(self, digest: str) -> bool:
+        place = self._place(digest)
+        return is_made(place) and not (place / "bytecode.json").exists()
+
+    def _bare(self) -> list[str]:
+        # A builder that works in this folder completes what is in it.
+        made = () if has_living(self.store, "builder") else environments(self.store)
+        return [each.digest for each in made if self._is_bare(each.digest)]
 
     def _add_bytecode(self, digest: str, replica: Replica, drafts: Path) -> None:
         for part in replica.layers:
@@ -212,34 +241,38 @@ class ReplicaFetcher:
         draft.write_text(replica.completion or "")
         draft.replace(self._place(digest) / "bytecode.json")
 
-    async def _replica(self, digest: str) -> Replica | None:
-        document = await self.database.collection(Environment).find_one({"_id": digest})
-        if document is None or document.replica_digest is None:
-            return None
-        try:
-            data = await self.blobs.get_bytes(document.replica_digest, MAX_REPLICA_BYTES)
-        except BlobNotFound:
-            return None
-        return Replica.model_validate_json(data)
+    async def _replica(self, digest: str, seen: str = "") -> tuple[str, Replica] | None:
+        """Return the newest replica of an environment, after its name; None if there is none but `seen`."""
+        while True:
+            document = await self.database.collection(Environment).find_one({"_id": digest})
+            name = None if document is None else document.replica_digest
+            if name is None or name == seen:
+                return None
+            try:
+                return name, Replica.model_validate_json(await self.blobs.get_bytes(name, MAX_REPLICA_BYTES))
+            except BlobNotFound:
+                # A newer one may have taken its place just now.
+                seen = name
 
     @contextlib.asynccontextmanager
     async def _held(self, digest: str, replica: Replica) -> AsyncIterator[Path]:
         """Use the environment and its layers in the block, and give a folder for drafts."""
-        with use_table(self.store).open() as uses, own_drafts(self.store, "fetch") as (drafts, _):
-            await uses.add(environment_use(digest), *(layer_use(part.name) for part in replica.layers))
-            if replica.root is not None:
-                await uses.add(system_use(replica.root.name))
-            yield drafts
+        with use_table(self.store).open() as uses:
+            async with _drafts_in(self.store) as drafts:
+                await uses.add(environment_use(digest), *(layer_use(part.name) for part in replica.layers))
+                if replica.root is not None:
+                    await uses.add(system_use(replica.root.name))
+                yield drafts
 
-    async def _make_room(self, replica: Replica) -> None:
-        """Remove what was not used for long where there would be too much.
+    def _make_room(self, replica: Replica) -> None:
+        """Remove what was not used for long where there would be too much, unless a builder does; blocks.
 
         Raises:
             OSError: the disk has too little room all the same.
         """
         missing = sum(archive.size + archive.unpacked for archive in self._missing(replica))
-        if not read_mark(self.store):
-            await outlived(asyncio.to_thread(self._eviction.run, missing))
+        if not has_living(self.store, "builder"):
+            self._eviction.run(missing)
         if shutil.disk_usage(self.store).free < missing:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -266,11 +299,21 @@ def _told(digest: str) -> Iterator[None]:
         text = f"The environment {digest} came damaged out of the object store: {error}. Tell the operator."
         raise Unavailable(text) from error
     except OSError as error:
-        text = (
-            f"The environment {digest} could not be written on this host: {error.strerror or error}. Its "
-            "disk may be too small; tell the operator."
-        )
+        said = error.strerror or str(error) or type(error).__name__
+        full = "Its disk is too small; tell" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "Tell"
+        text = f"The environment {digest} could not be put on this host: {said}. {full} the operator."
         raise Unavailable(text) from error
+
+
+@contextlib.asynccontextmanager
+async def _drafts_in(store: Path) -> AsyncIterator[Path]:
+    """Give a folder for drafts; what blocks until it is there, and until it is gone, does so in threads."""
+    entered = contextlib.ExitStack()
+    try:
+        drafts, _ = await outlived(asyncio.to_thread(entered.enter_context, own_drafts(store, "fetch")))
+        yield drafts
+    finally:
+        await outlived(asyncio.to_thread(entered.close))
 
 
 async def _all(work: Sequence[Coroutine[None, None, None]]) -> None:
@@ -285,7 +328,7 @@ async def _all(work: Sequence[Coroutine[None, None, None]]) -> None:
 
 
 def _is_missing(place: Path) -> bool:
-    return not place.is_dir()
+    return not place.exists()
 
 
 def _link_all(tree: Path, root: Path, without: frozenset[str], folders: set[str]) -> None:
@@ -302,7 +345,10 @@ def _link_all(tree: Path, root: Path, without: frozenset[str], folders: set[str]
 
 
 def _folder_above(root: Path, path: str, folders: set[str]) -> None:
-    folder = path.rpartition("/")[0]
-    if folder not in folders:
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    """Make the folders above `path`, but never `root` itself: what was removed is not begun again."""
+    missing = []
+    while (path := path.rpartition("/")[0]) and path not in folders:
+        missing.append(path)
+    for folder in reversed(missing):
+        (root / folder).mkdir(exist_ok=True)
         folders.add(folder)

@@ -74,10 +74,3 @@ class Replica(_Part):
     links: dict[str, str]
     layers: tuple[LayerPart, ...]
     root: RootPart | None = None
-
-    @property
-    def archives(self) -> tuple[Archive, ...]:
-        """All archives that it needs."""
-        bytecode = (part.bytecode.archive for part in self.layers if part.bytecode is not None)
-        root = () if self.root is None else (self.root.archive,)
-        return (*(part.archive for part in self.layers), *bytecode, *root)
