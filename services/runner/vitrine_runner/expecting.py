@@ -1,7 +1,8 @@
 """Workers for runs that are about to be asked for: the api tells of a run before it has stored it.
 
 Meanwhile the worker starts, and a script's cell is made, so that little of it is left to wait for when the
-run is there. That costs no other version its place, and a run that never comes costs a worker's idle time.
+run is there. That costs no other version its place: what is expected makes way also while it starts. A run
+that never comes costs a worker's idle time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Expecting:
 
     Args:
         pool: starts the workers.
-        bundles: the versions' files; nothing is fetched for what is only expected.
+        bundles: the versions' files; they and the environment are not fetched for what is only expected.
         placement: whether this host would be the one.
         slots: with none free, runs wait anyway.
     """
@@ -56,10 +57,15 @@ class Expecting:
         if not task.cancelled() and task.exception() is not None:
             log.warning("no worker was got ready ahead", exc_info=task.exception())
 
+    async def _is_here(self, need: Need) -> bool:
+        """Whether all that a worker starts from is on this host."""
+        place = self._pool.shelf.path(need.environment_digest)
+        return self._bundles.has(need.version_digest) and await asyncio.to_thread(place.is_dir)
+
     async def _get_ready(self, need: Need) -> None:
         living = [worker for worker in self._pool.workers if worker.need == need]
         worker = max(living, key=lambda worker: worker.idle_since, default=None)
-        if worker is None and self._bundles.has(need.version_digest):
+        if worker is None and await self._is_here(need):
             # What is wrong with the version is told to the run, when it comes.
             with suppress(RunFault):
                 async with AsyncExitStack() as holds:

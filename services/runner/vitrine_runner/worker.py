@@ -60,6 +60,11 @@ class Worker:
         return self._started and not self.users
 
     @property
+    def makes_way(self) -> bool:
+        """Whether it may be stopped for others: nobody uses it, nor, while it starts, has asked for it."""
+        return self.is_idle or (self.is_expected and not self.users)
+
+    @property
     def has_place(self) -> bool:
         """Whether one more run fits in, now or as soon as it is ready."""
         usable = not self.starting.done() or self.is_ready

@@ -94,7 +94,7 @@ class WorkerPool:
     @property
     def memory_free(self) -> int:
         """What new workers may take at once, if idle ones make way."""
-        kept = sum(worker.limits.memory for worker in self._living if not worker.is_idle)
+        kept = sum(worker.limits.memory for worker in self._living if not worker.makes_way)
         return max(0, self._settings.memory_bytes - kept - self._set_aside)
 
     def change(self) -> Awaitable[object]:
@@ -130,7 +130,7 @@ class WorkerPool:
         if self._of(need) or limits.gpu or bundle.spec.scaling.max or not self._has_room(limits.memory):
             return None
         worker = self._start(need, bundle, limits, holds.pop_all())
-        worker.is_expected = True
+        worker.is_expected, worker.idle_since = True, asyncio.get_running_loop().time()
         worker.users -= 1
         return worker
 
@@ -311,8 +311,8 @@ class WorkerPool:
         return len(living) < self._settings.max_workers and used + memory <= self._settings.memory_bytes
 
     def _evict_one(self, *, with_gpu: bool = False) -> None:
-        """Begin to stop the least recently used idle worker, unless one is being stopped already."""
-        idle = [worker for worker in self._workers if worker.is_idle and (worker.grant or not with_gpu)]
+        """Begin to stop the least recently used worker that makes way, unless one is stopped already."""
+        idle = [worker for worker in self._workers if worker.makes_way and (worker.grant or not with_gpu)]
         if idle and not self._stopping:
             self._begin_stop(min(idle, key=lambda worker: worker.idle_since))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import pytest
 
 from runner_doubles import EngineDouble
 from vitrine_common.fleet import Fleet
 from vitrine_common.messages import RunnerBeat, WarmEnvironment
+from vitrine_common.shelf import EnvironmentGone
 from vitrine_engine import LoadError
 from vitrine_engine import Reason as EngineReason
 from vitrine_runner.expecting import Expecting
@@ -103,6 +105,61 @@ async def test_nothing_is_started_where_it_would_be_in_the_way(
     before = len(engine.sandboxes)
     await desk.told(digest)
     assert len(engine.sandboxes) == before
+
+
+async def test_no_environment_is_fetched_for_what_is_only_expected(
+    make_pool: MakePool, push: Push, engine: EngineDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, digest = make_pool(), await push()
+    await fetched(pool, digest)
+    shutil.rmtree(pool.shelf.path(ENVIRONMENT))
+    made = []
+
+    async def note(environment: str) -> None:
+        made.append(environment)
+        raise EnvironmentGone("it was removed")
+
+    monkeypatch.setattr(pool.shelf, "_made_again", note)
+    await Desk(pool).told(digest)
+    assert (made, pool.workers, len(engine.sandboxes)) == ([], [], 1)
+
+
+async def test_a_worker_that_starts_for_a_run_to_come_makes_way_for_one_that_is_there(
+    make_pool: MakePool, push: Push, engine: EngineDouble
+) -> None:
+    pool = make_pool(memory_bytes=1 << 30)
+    large = {"resources": {"memory": "600Mi"}}
+    digest, other = await push(large), await push(large, {"main.py": b"print(2)"})
+    await fetched(pool, digest)
+    desk = Desk(pool)
+    engine.gate.clear()
+    desk.expecting.expect(need(digest))
+    await until(lambda: engine.living)
+    (expected,) = engine.living
+    assert pool.memory_free == 1 << 30
+    run = asyncio.create_task(use_once(pool, other))
+    await until(lambda: not expected.alive)
+    engine.gate.set()
+    assert (await run).worker.need == need(other)
+    assert not desk.expecting._tasks
+
+
+async def test_what_was_idle_before_makes_way_first(
+    make_pool: MakePool, push: Push, engine: EngineDouble
+) -> None:
+    pool = make_pool(memory_bytes=2 << 30)
+    large = {"resources": {"memory": "900Mi"}}
+    digest, idle, other = [await push(large, {"main.py": b"print(%d)" % number}) for number in range(3)]
+    await fetched(pool, digest)
+    await use_once(pool, idle)
+    engine.gate.clear()
+    Desk(pool).expecting.expect(need(digest))
+    await until(lambda: len(engine.living) == 2)
+    run = asyncio.create_task(use_once(pool, other))
+    await until(lambda: len(engine.sandboxes) == 4)
+    assert [worker.need for worker in pool.workers] == [need(digest), need(other)]
+    engine.gate.set()
+    await run
 
 
 async def test_what_is_wrong_with_a_version_is_told_to_its_run(
