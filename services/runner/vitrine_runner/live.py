@@ -76,9 +76,8 @@ class LiveFeed:
         self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._left > 0:
             self._pending += self._decoder.decode(data)
-            if (
-                len(self._pending) > PIECE_CHARACTERS
-            ):  # from a line's beginning, so that no word is cut in two
+            if len(self._pending) > PIECE_CHARACTERS:
+                # From a line's beginning, so that no word is cut in two.
                 end = self._pending[-PIECE_CHARACTERS:]
                 self._pending = end[end.find("\n") + 1 :] or end
             self._schedule()

@@ -1,7 +1,9 @@
-"""How many workers a version has on all runners together: `scaling.max` by permits, `scaling.min` by beats.
+"""How many workers a version has on all runners together: started by permits, kept by what runners tell.
 
 A permit is a lease in the database: a runner that is killed keeps none for longer than a lease lives, and two
-that start workers at the same moment cannot both have the last one. Versions that state no maximum need none.
+that start workers at the same moment cannot both have the last one. A worker of a version with `scaling.max`
+needs one, and so does one that is started ahead for `scaling.min`, of a kind of its own. Of workers that are
+idle, each runner keeps its part of `scaling.min`, as the others' beats say what they have.
 """
 
 from __future__ import annotations
