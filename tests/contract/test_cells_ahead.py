@@ -14,6 +14,8 @@ from vitrine_engine import InputFile, OutputSpec, Sandbox
 from vitrine_engine.process import verifying, zygote
 from vitrine_engine.process.handle import Handle
 from vitrine_engine.process.meter import children, descendants
+from vitrine_engine.process.nest import Nest
+from vitrine_engine.process.nests import Shelter
 from vitrine_engine.process.packets import Door, Packet
 from vitrine_engine.process.sandbox import ProcessSandbox
 from vitrine_engine.process.zygote import CellGoneError
@@ -204,3 +206,48 @@ async def test_a_sandbox_that_stops_takes_its_cell_along(zygotes: ZygoteBench) -
     await processes(zygotes, more=False)
     await sandbox.expect_run()
     assert len(in_cells(zygotes)) == ALONE
+
+
+def retire(zygotes: ZygoteBench) -> Shelter:
+    """Have sandboxes move to a new nest, and return the one that they leave."""
+    (shelter,) = zygotes.shelters
+    shelter.retired = True
+    zygotes.engine._shelters._current.clear()
+    return shelter
+
+
+async def test_a_sandbox_that_moves_goes_on_in_the_new_nest(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes, "python", "run.py")
+    before = retire(zygotes)
+    await sandbox.expect_run()
+    assert await forks(sandbox) == "True\n"
+    assert (before.users, [shelter.users for shelter in zygotes.shelters]) == (0, [1])
+
+
+async def test_a_sandbox_that_ends_while_it_moves_gives_both_nests_back(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes, "python", "run.py")
+    before = retire(zygotes)
+    move, taken, stopped = sandbox._move, asyncio.Event(), asyncio.Event()
+
+    async def moved() -> tuple[Shelter, Nest]:
+        found = await move()
+        taken.set()
+        await stopped.wait()
+        return found
+
+    sandbox._move = moved
+    moving = asyncio.ensure_future(sandbox.expect_run())
+    await taken.wait()
+    await sandbox.stop()
+    stopped.set()
+    await moving
+    assert (before.users, [shelter.users for shelter in zygotes.shelters]) == (0, [0])
+
+
+async def test_a_sandbox_that_has_ended_moves_nowhere(zygotes: ZygoteBench) -> None:
+    sandbox = await expecting(zygotes, "python", "run.py")
+    before = retire(zygotes)
+    await sandbox.stop()
+    await sandbox.expect_run()
+    assert before.users == 0
+    assert not [shelter for shelter in zygotes.shelters if shelter.users]

@@ -311,6 +311,7 @@ class Sandbox(Protocol):
     async def expect_run(self) -> None:
         """Get ready for a run that will probably come within seconds; returns before that is done.
 
+        It may wait first: until what was got ready before has gone, and for where the sandbox moves to.
         Never fails, and never harms: what was got ready and is not used goes again by itself.
         """
 

@@ -76,7 +76,10 @@ class Gate:
         self._stream: socket.socket | None = None
 
     def wait_placed(self) -> None:
-        """Tell that the namespaces are made, and wait until the engine has put limits on them."""
+        """Tell that the namespaces are made, and wait for the engine's word.
+
+        A model's cell is under its limits by then. A script's may not be yet: it has no run before it is.
+        """
         self._socket.send(json.dumps({"is": "placed"}).encode())
         self._hear()
 

@@ -157,6 +157,8 @@ class ProcessSandbox(Serving):
             cell = await self._taken_ahead()
             if cell is None:
                 await self._move_on()
+                if not self.alive:
+                    raise StartError(f"sandbox {self.id} has ended")
                 cell = self._cell(run_id)
             self._cells[run_id] = cell
             shelter = self._shelter
@@ -177,12 +179,19 @@ class ProcessSandbox(Serving):
 
     async def _move_on(self) -> None:
         """Go to a nest whose zygote knows more, where there is one and nothing runs here."""
-        if self._shelter is None or not self._shelter.retired or self._cells:
+        if self._shelter is None or not self._shelter.retired or self._cells or not self.alive:
             return
         await self._ahead.aclose()
+        if not self.alive:
+            return
         before, left = self.nest, self._shelter
         with contextlib.suppress(StartError):
-            self._shelter, self.nest = await self._move()
+            shelter, nest = await self._move()
+            if not self.alive:
+                # Its end has given back the nest that it had, or will; of this one it does not know.
+                await self._release(nest, shelter)
+                return
+            self._shelter, self.nest = shelter, nest
             self._watching[0].cancel()
             self._watching[0] = self._loop.create_task(self._watch_nest())
             await self._release(before, left)
