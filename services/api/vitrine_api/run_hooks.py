@@ -7,26 +7,24 @@ certain; pieces of its streamed outputs are told by the process that took the re
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any
 
-from vitrine_api.descriptions import outputs_out
 from vitrine_api.policy import Action, Member, require
 from vitrine_api.progress import Hub, News
-from vitrine_api.resources import API
 from vitrine_api.run_bodies import HookWish
+from vitrine_api.run_hook_following import Following
+from vitrine_api.run_hook_messages import RunHookMessages
 from vitrine_api.runs import RunRecord
 from vitrine_api.webhooks import Delivering, WebhookRepository, addresses
-from vitrine_api.webhooks.delivering import message_body
 from vitrine_api.webhooks.signing import new_secret
 from vitrine_common.clock import utcnow
 from vitrine_common.documents import Run, RunHook, Version, WebhookDelivery
 from vitrine_common.errors import Invalid, Problem, Unavailable
 from vitrine_common.ids import new_id
-from vitrine_common.states import RUN, RunState
+from vitrine_common.states import RunState
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +33,6 @@ LONGEST = timedelta(days=30)
 KEPT = timedelta(days=2)
 """How long after the end: longer than a message is tried."""
 SHOWN_DELIVERIES = 50
-MAX_TOLD_CHARACTERS = 256_000
-"""Most characters of outputs in one message; larger ones are left to be fetched."""
-_PIECES_SECONDS = 1.0
-_LOOK_SECONDS = 60.0
 
 Begin = Callable[[str | None], Awaitable[RunRecord]]
 
@@ -64,9 +58,8 @@ class RunHooks:
         allow_private: bool,
     ) -> None:
         self._repository = repository
-        self._delivering = delivering
+        self._messages = RunHookMessages(delivering, base_url)
         self._hub = hub
-        self._base_url = base_url
         self._allow_private = allow_private
         self._followers: set[asyncio.Task[None]] = set()
 
@@ -77,13 +70,17 @@ class RunHooks:
 
         async def begin_with_hook(run_id: str | None) -> RunRecord:
             hook = await self._made(member, version, wish, run_id or new_id("run"))
-            try:
-                record = await begin(hook.id)
-            except Exception:
-                if not await self._repository.is_run(hook.id):
-                    await self._repository.remove_run_hook(hook)
-                raise
-            self._follow(hook, version.reference)
+            with ExitStack() as listening:
+                # From before it begins: a model that is ready computes before this is heard of otherwise.
+                queue = listening.enter_context(self._hub.listen(hook.id))
+                try:
+                    record = await begin(hook.id)
+                except Exception:
+                    if not await self._repository.is_run(hook.id):
+                        await self._repository.remove_run_hook(hook)
+                    raise
+                if not {"started", "output"}.isdisjoint(hook.events):
+                    self._follow(hook, version.reference, queue, listening.pop_all())
             return record
 
         return begin_with_hook
@@ -107,18 +104,9 @@ class RunHooks:
         hook = await self._repository.run_hooks.find_one({"_id": run.id})
         if hook is None:
             return
-        if run.started_at is not None:
-            await self._started(hook, reference)
-        if "finished" in hook.events:
-            data = {
-                "title": f"A run of {reference} {run.state.value}",
-                **self._about(hook, reference, run.state),
-                "reason": run.reason.value if run.reason else None,
-                "message": run.message,
-                "timings": run.timings.model_dump(),
-                **self._outputs(run),
-            }
-            await self._tell(hook, "finished", data)
+        if _has_computed(run):
+            await self._messages.started(hook, reference)
+        await self._messages.finished(hook, reference, run)
         await self._repository.end_run_hook(hook, utcnow() + KEPT)
 
     async def close(self) -> None:
@@ -147,67 +135,22 @@ class RunHooks:
             raise Invalid(message, (Problem("webhook", message),)) from None
         return await self._repository.run_hooks.insert(hook)
 
-    def _follow(self, hook: RunHook, reference: str) -> None:
-        if {"started", "output"}.isdisjoint(hook.events):
-            return
-        task = asyncio.create_task(self._tell_live(hook, reference), name=f"webhook of {hook.id}")
+    def _follow(
+        self, hook: RunHook, reference: str, queue: asyncio.Queue[News | None], listening: ExitStack
+    ) -> None:
+        following = Following(self._repository, self._messages, hook, reference, queue)
+        task = asyncio.create_task(following.follow(), name=f"webhook of {hook.id}")
         self._followers.add(task)
-        task.add_done_callback(self._followers.discard)
 
-    async def _tell_live(self, hook: RunHook, reference: str) -> None:
-        """Tell of a run's beginning and of streamed pieces, at most once a second, until it ends."""
-        pieces: list[dict[str, Any]] = []
-        with self._hub.listen(hook.id) as queue:
-            while True:
-                try:
-                    async with asyncio.timeout(_PIECES_SECONDS if pieces else _LOOK_SECONDS):
-                        news = await queue.get()
-                except TimeoutError:
-                    if not pieces and not await self._goes_on(hook):
-                        return
-                    await self._tell_pieces(hook, reference, pieces)
-                    continue
-                if news is not None and news.payload.get("state") == RunState.RUNNING:
-                    await self._started(hook, reference)
-                if news is not None and "output" in hook.events:
-                    pieces += news.payload.get("outputs") or []
-                if news is None or _is_end(news):
-                    await self._tell_pieces(hook, reference, pieces)
-                    return
+        def ended(done: asyncio.Task[None]) -> None:
+            listening.close()
+            self._followers.discard(done)
+            if not done.cancelled() and (error := done.exception()) is not None:
+                log.error("a run is not followed any more", extra={"run": hook.id}, exc_info=error)
 
-    async def _goes_on(self, hook: RunHook) -> bool:
-        known = await self._repository.run_hooks.find_one({"_id": hook.id})
-        return known is not None and known.ends_at == hook.ends_at
-
-    async def _started(self, hook: RunHook, reference: str) -> None:
-        if "started" in hook.events:
-            data = self._about(hook, reference, RunState.RUNNING)
-            await self._tell(hook, "started", {"title": f"A run of {reference} has begun", **data})
-
-    async def _tell_pieces(self, hook: RunHook, reference: str, pieces: list[dict[str, Any]]) -> None:
-        if pieces:
-            data = {**self._about(hook, reference, RunState.RUNNING), "outputs": list(pieces)}
-            name = f"{pieces[0]['name']}:{pieces[0]['start']}"
-            pieces.clear()
-            await self._tell(hook, "output", data, name)
-
-    async def _tell(self, hook: RunHook, event: str, data: dict[str, Any], part: str = "") -> None:
-        kind = f"run.{event}"
-        body = message_body(kind, utcnow(), data)
-        await self._delivering.queue_of_run(hook, kind, body, f"delivery_{hook.id}_{event}{part}")
-
-    def _about(self, hook: RunHook, reference: str, state: RunState) -> dict[str, Any]:
-        url = f"{self._base_url}/runs/{hook.id}"
-        return {"url": url, "run_id": hook.id, "version": reference, "state": state.value}
-
-    def _outputs(self, run: Run) -> dict[str, Any]:
-        described = outputs_out(run.outputs, f"{self._base_url}{API}/runs/{run.id}")
-        told = [output.model_dump(mode="json", exclude_none=True) for output in described]
-        if len(json.dumps(told, ensure_ascii=False)) > MAX_TOLD_CHARACTERS:
-            return {"outputs": [], "outputs_left_out": True}
-        return {"outputs": told, "outputs_left_out": False}
+        task.add_done_callback(ended)
 
 
-def _is_end(news: News) -> bool:
-    state = news.payload.get("state")
-    return ".progress" not in news.type and state in set(RunState) and RUN.is_final(RunState(state))
+def _has_computed(run: Run) -> bool:
+    """Say whether a run that has ended computed at last: `started_at` is when a runner took it."""
+    return run.state is RunState.SUCCEEDED or run.timings.start_ms is not None

@@ -16,10 +16,13 @@ import pytest
 
 from api_instance import Account, Instance, api, problem
 from hook_desk import HookDesk, Received, hook_desk
+from vitrine_api import run_hook_following
 from vitrine_api.run_hooks import KEPT
+from vitrine_api.runs import RunRecord
 from vitrine_api.webhooks import Delivering, WebhookRepository
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import Output, RunHook, WebhookDelivery
+from vitrine_common.documents import Output, RunHook, Timings, WebhookDelivery
+from vitrine_common.errors import Unavailable
 from vitrine_common.messages import RunFinished, RunProgress, StreamedText
 from vitrine_common.states import DeliveryState, Reason, RunState
 
@@ -139,8 +142,7 @@ async def test_beginning_and_streamed_pieces_are_told_while_it_runs(
 ) -> None:
     made = await begun(ann, desk, "started", "output", "finished")
     pieces = [StreamedText(name="text", start=0, text="a"), StreamedText(name="text", start=1, text="b")]
-    for piece in pieces:
-        await api.platform.bus.tell(RunProgress(run_id=made["id"], state=RunState.RUNNING, outputs=[piece]))
+    await api.platform.bus.tell(RunProgress(run_id=made["id"], state=RunState.RUNNING, outputs=pieces))
     await received(desk, 2)
     assert kinds(desk) == ["run.output", "run.started"]
     (told,) = (json.loads(one.body)["data"] for one in desk.taken if "run.output" in one.body)
@@ -149,6 +151,121 @@ async def test_beginning_and_streamed_pieces_are_told_while_it_runs(
     await received(desk, 3)
     assert kinds(desk) == ["run.finished", "run.output", "run.started"]
     assert all(is_signed(request, made["webhook_secret"]) for request in desk.taken)
+
+
+async def test_pieces_that_come_steadily_are_told_before_the_end(
+    api: Instance, ann: Account, echo: dict[str, Any], desk: HookDesk
+) -> None:
+    made = await begun(ann, desk, "output")
+    sent = 0
+    async with asyncio.timeout(30):
+        while not desk.taken:
+            piece = StreamedText(name="text", start=sent, text="x")
+            await api.platform.bus.tell(
+                RunProgress(run_id=made["id"], state=RunState.RUNNING, outputs=[piece])
+            )
+            sent += 1
+            await asyncio.sleep(0.05)
+    assert kinds(desk) == ["run.output"]
+    await ended(api, made)
+    async with asyncio.timeout(30):  # what was left is told with the end, and nothing twice
+        while sum(len(pieces) for pieces in told_pieces(desk)) < sent:
+            await asyncio.sleep(0.02)
+    starts = sorted(piece["start"] for pieces in told_pieces(desk) for piece in pieces)
+    assert starts == list(range(sent))
+
+
+async def test_an_attempt_that_streams_from_the_beginning_again_is_told(
+    api: Instance, ann: Account, echo: dict[str, Any], desk: HookDesk
+) -> None:
+    made = await begun(ann, desk, "output")
+    for count, text in enumerate(("first", "second"), 1):
+        piece = StreamedText(name="text", start=0, text=text)
+        await api.platform.bus.tell(RunProgress(run_id=made["id"], state=RunState.RUNNING, outputs=[piece]))
+        await received(desk, count)
+    assert [piece["text"] for pieces in told_pieces(desk) for piece in pieces] == ["first", "second"]
+
+
+async def test_what_could_not_be_written_down_is_told_later(
+    api: Instance,
+    ann: Account,
+    echo: dict[str, Any],
+    desk: HookDesk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_hook_following, "AGAIN_SECONDS", 0.05)
+    queue = api.services.delivering.queue_of_run
+    refused: list[str] = []
+
+    async def away_at_first(hook: RunHook, kind: str, body: str, delivery_id: str) -> None:
+        if refused.count(kind) < 2:
+            refused.append(kind)
+            raise Unavailable("the database does not answer")
+        await queue(hook, kind, body, delivery_id)
+
+    monkeypatch.setattr(api.services.delivering, "queue_of_run", away_at_first)
+    made = await begun(ann, desk, "started", "output")
+    piece = StreamedText(name="text", start=0, text="kept")
+    await api.platform.bus.tell(RunProgress(run_id=made["id"], state=RunState.RUNNING, outputs=[piece]))
+    await received(desk, 2)
+    assert kinds(desk) == ["run.output", "run.started"]
+    assert told_pieces(desk) == [[piece.model_dump()]]
+    assert refused == ["run.started"] * 2 + ["run.output"] * 2
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_a_run_that_computes_before_its_request_is_answered_is_told_as_begun(
+    api: Instance,
+    ann: Account,
+    echo: dict[str, Any],
+    desk: HookDesk,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_heard: bool,
+) -> None:
+    start = api.services.runs.start
+
+    async def quick(*wanted: Any, **more: Any) -> RunRecord:
+        record = await start(*wanted, **more)
+        run_id = record.request.id
+        if is_heard:
+            with api.services.hub.listen(run_id) as queue:
+                await api.platform.bus.tell(RunProgress(run_id=run_id, state=RunState.RUNNING))
+                await queue.get()
+        else:
+            await api.finish(run_id, state=RunState.RUNNING, finished_at=None)
+        return record
+
+    monkeypatch.setattr(api.services.runs, "start", quick)
+    await begun(ann, desk, "started")
+    await received(desk, 1)
+    assert kinds(desk) == ["run.started"]
+
+
+def told_pieces(desk: HookDesk) -> list[list[dict[str, Any]]]:
+    bodies = [json.loads(request.body) for request in desk.taken]
+    return [body["data"]["outputs"] for body in bodies if body["type"] == "run.output"]
+
+
+@pytest.mark.parametrize(
+    ("timings", "expected"),
+    [(Timings(), ["run.finished"]), (Timings(start_ms=1.0), ["run.finished", "run.started"])],
+)
+async def test_only_what_computed_is_told_as_begun(  # noqa: PLR0917 - fixtures
+    api: Instance,
+    ann: Account,
+    echo: dict[str, Any],
+    desk: HookDesk,
+    timings: Timings,
+    expected: list[str],
+) -> None:
+    made = await begun(ann, desk, "started", "finished")
+    run = await api.finish(made["id"], state=RunState.FAILED, reason=Reason.PLATFORM_ERROR, timings=timings)
+    assert run.started_at is not None, "a runner took it"
+    await api.services.run_hooks.finished(run, echo["reference"])
+    await received(desk, len(expected))
+    shown = (await ann.client.get(f"/api/v1/runs/{made['id']}/webhook")).json()
+    assert sorted(item["kind"] for item in shown["deliveries"]) == expected
 
 
 async def test_a_beginning_that_nobody_noticed_is_told_with_the_end(

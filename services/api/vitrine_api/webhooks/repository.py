@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from vitrine_common.clock import utcnow
-from vitrine_common.documents import RunHook, RunRequest, Webhook, WebhookDelivery
+from vitrine_common.documents import Run, RunHook, RunRequest, Webhook, WebhookDelivery
 from vitrine_common.documents.base import LONG_AGO
 from vitrine_common.errors import Conflict
 from vitrine_common.states import DeliveryState
@@ -24,6 +24,7 @@ class WebhookRepository:
         self.run_hooks = database.collection(RunHook)
         self.deliveries = database.collection(WebhookDelivery)
         self._requests = database.collection(RunRequest)
+        self._runs = database.collection(Run)
 
     async def of_user(self, user_id: str) -> list[Webhook]:
         """Return an account's webhooks, newest first."""
@@ -43,6 +44,10 @@ class WebhookRepository:
     async def is_run(self, run_id: str) -> bool:
         """Say whether a run was asked for under this id."""
         return await self._requests.find_one({"_id": run_id}) is not None
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return what became of a run; None while no runner has taken note of it."""
+        return await self._runs.find_one({"_id": run_id})
 
     async def of_run(self, hook: RunHook, limit: int) -> list[WebhookDelivery]:
         """Return the newest messages about a run."""
