@@ -16,8 +16,9 @@ from vitrine_builder import collection
 from vitrine_builder.collection import Collector, size_file
 from vitrine_common.measuring import weigh
 from vitrine_common.references import layers_of
+from vitrine_common.replicas.eviction import ROOTS
 from vitrine_common.shelf import EnvironmentGone, Shelf
-from vitrine_common.usage import environment_use
+from vitrine_common.usage import environment_use, system_use
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -108,6 +109,28 @@ async def test_what_was_not_used_for_longest_goes_first_and_what_is_in_use_stays
 
         again = (await store.make(catalogue.text([catalogue.names[0], catalogue.names[2]])))[1]
         assert (again.digest, again.made) == (made[1].digest, True)
+
+
+async def test_fetched_root_file_systems_are_weighed_and_go_when_nobody_uses_them(tmp_path: Path) -> None:
+    catalogue = make_catalogue(tmp_path, 1)
+    async with open_store(tmp_path / "environments", catalogue.index) as store:
+        collector = Collector(store.workspace, 1 << 40)
+        before = collector.measure()
+        used, spare = (store.workspace.root / ".builder" / ROOTS / (digit * 64) for digit in "12")
+        for place in (used, spare):
+            (place / "rootfs").mkdir(parents=True)
+            (place / "rootfs/file").write_bytes(bytes(100_000))
+        size = collector.measure()
+        assert size.system - before.system >= 200_000
+        assert size.other == before.other
+        collector.limit = 1
+        with store.workspace.uses.open() as uses:
+            await uses.add(system_use(used.name))
+            collector.collect()
+            assert used.is_dir()
+            assert not spare.exists()
+        collector.collect()
+        assert not used.exists()
 
 
 def trash(root: Path) -> list[Path]:

@@ -26,6 +26,7 @@ from vitrine_common.drafts import remove_tree
 from vitrine_common.ids import new_id
 from vitrine_common.measuring import Scales, weigh
 from vitrine_common.references import Made, environments, last_used, mark, named
+from vitrine_common.replicas.eviction import ROOTS
 from vitrine_common.usage import Claims, environment_use, layer_use, system_use
 
 log = logging.getLogger(__name__)
@@ -93,13 +94,14 @@ class Collector:
         made, layers = environments(self.workspace.root), list(named(self.workspace.layers))
         private = self.workspace.root / ".builder"
         system = list(named(private / "system"))
-        known = {"layers", "system", "base", "uv", "conda", "drafts"}
+        roots = list(named(private / ROOTS))
+        known = {"layers", "system", ROOTS, "base", "uv", "conda", "drafts"}
         rest = [entry for entry in private.iterdir() if entry.name not in known]
         return StoreSize(
             environments=sum(self.scales.own(each.path) for each in made),
             layers=sum(self.scales.whole(place) for place in layers),
-            # Files of the base are links to it.
-            system=sum(self.scales.own(place) for place in system),
+            # Files of the base are links to it, where they were not fetched.
+            system=sum(map(self.scales.own, system)) + sum(map(self.scales.whole, roots)),
             base=sum(self.scales.whole(place) for place in named(private / "base")),
             installers=self._installers(),
             other=sum(weigh(entry) for entry in rest if entry.is_dir()),
@@ -167,6 +169,10 @@ class Collector:
         for place in list(named(private / "system")):
             if collected.freed < goal and place.name not in systems:
                 self._take(system_use(place.name), place, collected, self.scales.own(place))
+        for place in list(named(private / ROOTS)):
+            # Fetched while no builder worked here, or of an environment that another one made.
+            if collected.freed < goal and place.name not in systems:
+                self._take(system_use(place.name), place, collected, self.scales.whole(place))
         for place in list(named(private / "built" / "wheels")):
             # Resolutions look whether such a wheel is there, and have it built again.
             idle = time.time() - place.stat().st_mtime

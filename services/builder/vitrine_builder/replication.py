@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from vitrine_builder.compiled import BytecodeStore
@@ -27,10 +28,14 @@ from vitrine_builder.system import tree
 from vitrine_builder.system.store import load_system
 from vitrine_builder.system.tree import Sink
 from vitrine_common.blobs import BlobStore
+from vitrine_common.clock import utcnow
+from vitrine_common.digests import sha256_bytes
 from vitrine_common.ids import new_id
 from vitrine_common.replicas import Archive, BytecodePart, LayerPart, Replica, RootPart
 
 PACKED_AT_ONCE = 2
+_REPLICA = "replica "
+"""Begins the names of parts that say what an environment is put together from."""
 _LEVEL = 3
 """Of zstd. Wheels that were compressed once come out about as large as they were downloaded."""
 _WANTED_SECONDS = 14 * 24 * 3600.0
@@ -63,6 +68,7 @@ class Replication:
             BuildFailure: a layer is gone and cannot be made again, or the disk is full.
             FileNotFoundError: the environment is gone.
         """
+        began = utcnow()
         place = self.store.path(digest)
         lock = lock_of(place)
         async with self.store.in_use(lock):
@@ -70,8 +76,7 @@ class Replication:
             complete = is_complete(place)
             with disk_errors():
                 replica = await self._pack(place, layers, report, complete=complete)
-                data = replica.model_dump_json().encode()
-                await self.environments.replicated(digest, await self.blobs.put_bytes(data))
+                await self._tell(digest, replica, began)
         if asked:
             await self.parts.asked(layer.tree.parent.name for layer in layers)
         await self._evict()
@@ -167,13 +172,28 @@ class Replication:
         finally:
             draft.unlink(missing_ok=True)
         archive = Archive(digest=digest, size=size, unpacked=unpacked)
-        await self.parts.record(name, archive)
+        await self.parts.record(name, archive, utcnow())
         return archive
+
+    async def _tell(self, digest: str, replica: Replica, began: datetime) -> None:
+        """Let other hosts see what an environment is put together from; what they saw before goes.
+
+        It was used at `began`, before its layers were: so it is removed before any of them.
+        """
+        data = replica.model_dump_json().encode()
+        archive = Archive(digest=sha256_bytes(data), size=len(data), unpacked=len(data))
+        await self.parts.record(f"{_REPLICA}{digest}", archive, began)
+        await self.blobs.put_bytes(data)
+        former = await self.environments.replicated(digest, archive.digest)
+        if former is not None and former != archive.digest:
+            await self.blobs.delete(former)
 
     async def _evict(self) -> None:
         """Remove what was not asked for for longest, where there is too much."""
         for part in await self.parts.surplus(self.limit, _RECENT_SECONDS):
             if await self.parts.forget(part):
+                if part.id.startswith(_REPLICA):
+                    await self.environments.withdraw(part.id.removeprefix(_REPLICA), part.digest)
                 await self.blobs.delete(part.digest)
 
 

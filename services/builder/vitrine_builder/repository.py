@@ -171,9 +171,17 @@ class Environments:
             told["wheels"] = list(wheels)
         await self._collection.update({"_id": digest}, told)
 
-    async def replicated(self, digest: str, replica: str) -> None:
-        """Write down what other hosts put an environment together from."""
-        await self._collection.update({"_id": digest}, {"replica_digest": replica})
+    async def replicated(self, digest: str, replica: str) -> str | None:
+        """Write down what other hosts put an environment together from; return what it was before."""
+        while (document := await self._collection.find_one({"_id": digest})) is not None:
+            known = {"_id": digest, "replica_digest": document.replica_digest}
+            if await self._collection.update(known, {"replica_digest": replica}) is not None:
+                return document.replica_digest
+        return None
+
+    async def withdraw(self, digest: str, replica: str) -> None:
+        """Strike off what other hosts put an environment together from, unless it is another by now."""
+        await self._collection.update({"_id": digest, "replica_digest": replica}, {"replica_digest": None})
 
     def _expiry(self) -> datetime:
         return after(self.lease_seconds)
@@ -199,13 +207,13 @@ class PackedParts:
         since = {"asked_at": {"$gt": after(-within_seconds)}}
         return await self._collection.find_one(since) is not None
 
-    async def record(self, name: str, archive: Archive) -> None:
-        """Write down what a part was packed to."""
+    async def record(self, name: str, archive: Archive, used_at: datetime) -> None:
+        """Write down what a part was packed to, and when it was used."""
         told = {
             "digest": archive.digest,
             "size_bytes": archive.size,
             "unpacked_bytes": archive.unpacked,
-            "used_at": utcnow(),
+            "used_at": used_at,
         }
         try:
             await self._collection.insert(PackedPart(id=name, **told))

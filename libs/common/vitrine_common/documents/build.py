@@ -106,7 +106,7 @@ class Environment(Leased):
 
 
 class PackedPart(Document):
-    """A layer, its bytecode or a root file system, packed for other hosts; `_id` names it.
+    """A layer, its bytecode, a root file system or a replica, packed for other hosts; `_id` names it.
 
     `used_at` is when a builder last told somebody of it: what was not used for longest goes first.
     `asked_at` is when another host last wanted it, long ago where it was only packed ahead.
