@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
@@ -39,6 +40,11 @@ def say(text: str = "", style: str = "") -> None:
 def note(text: str = "", style: str = "") -> None:
     """Print a line beside the result."""
     _line(sys.stderr, text, style)
+
+
+def fits(line: str) -> bool:
+    """Tell whether a line of the result fits on the terminal; a pipe takes lines of any width."""
+    return not sys.stdout.isatty() or len(line) <= shutil.get_terminal_size().columns
 
 
 def print_json(value: Any) -> None:

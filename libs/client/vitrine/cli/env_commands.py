@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitrine.cli import formats
-from vitrine.cli.console import note, print_json, say, table
+from vitrine.cli.console import fits, note, print_json, say, table
 from vitrine.cli.session import Json, command, connect
 from vitrine.errors import ClientError, Misuse
 from vitrine.references import LinkAddress, parse_reference, parse_target
@@ -108,7 +108,7 @@ def _save(path: Path, data: bytes) -> tuple[Path, ...]:
 
 
 def _show(found: Environment) -> None:
-    say(f"environment  {found.digest}")
+    _show_digest("environment", found.digest)
     say(f"python       {found.python}")
     if not found.told:
         note("A blind link does not tell more.")
@@ -116,7 +116,7 @@ def _show(found: Environment) -> None:
     digests = {"image": found.image_digest, "base": found.base_digest, "system": found.system_digest}
     for name, digest in digests.items():
         if digest:
-            say(f"{name:<12} {digest}")
+            _show_digest(name, digest)
     say(f"size         {formats.size(found.size_bytes)}")
     if found.timings_ms.get("total"):
         spent = formats.milliseconds(found.timings_ms["total"])
@@ -125,6 +125,11 @@ def _show(found: Environment) -> None:
     _show_packages(found)
     if found.sbom_digest:
         note(f"SBOM: vitrine env export {found.reference or 'LINK'} --sbom")
+
+
+def _show_digest(name: str, digest: str) -> None:
+    line = f"{name:<12} {digest}"
+    say(line if fits(line) else f"{name:<12} {formats.short_digest(digest)}")
 
 
 def _show_layers(found: Environment) -> None:
@@ -172,11 +177,13 @@ def _show_diff(found: EnvironmentDiff) -> None:
     _show_changes("Debian packages", found.system)
     if found.layers_shared or found.layers_added or found.layers_removed:
         say()
-        say(
-            f"{found.layers_shared} layers in both ({formats.size(found.shared_bytes)}), "
-            f"{found.layers_added} only in {found.after} ({formats.size(found.added_bytes)}), "
-            f"{found.layers_removed} only in {found.before} ({formats.size(found.removed_bytes)})"
+        told = (
+            f"{found.layers_shared} layers in both ({formats.size(found.shared_bytes)})",
+            f"{found.layers_added} only in {found.after} ({formats.size(found.added_bytes)})",
+            f"{found.layers_removed} only in {found.before} ({formats.size(found.removed_bytes)})",
         )
+        line = ", ".join(told)
+        say(line if fits(line) else "\n".join(told))
 
 
 def _show_changes(title: str, changes: Iterable[Change]) -> None:
@@ -190,4 +197,8 @@ def _show_changes(title: str, changes: Iterable[Change]) -> None:
         elif change.after is None:
             say(f"  - {name} {formats.harmless(change.before)}", "red")
         else:
-            say(f"  ~ {name} {formats.harmless(change.before)} → {formats.harmless(change.after)}")
+            before, after = formats.harmless(change.before), formats.harmless(change.after)
+            line = f"  ~ {name} {before} → {after}"
+            if not fits(line) and before.startswith("sha256:"):
+                line = f"  ~ {name} {formats.short_digest(before)} → {formats.short_digest(after)}"
+            say(line)
