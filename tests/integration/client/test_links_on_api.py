@@ -60,7 +60,7 @@ async def test_links_for_recipients_are_listed_altered_unblinded_and_revoked(
     api: Instance, author: Account, command: Any
 ) -> None:
     reference = (await api.ready(author))["reference"]
-    words = ("--recipient", "Reviewer 1", "--recipient", "Reviewer 2", "--blind")
+    words = ("--recipient", "Reviewer 1", "--recipient", "Reviewer 2", "--blind", "--max-runs", "5")
     made = await command("share", reference, *words)
     lines = made.out.splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["Reviewer 1", "Reviewer 2"]
