@@ -71,6 +71,12 @@ class Calls:
         finally:
             self._waiting -= 1
 
+    def finish_unused(self) -> None:
+        """Close streams without calls: a run beside them would not be alone."""
+        for lane in self._lanes:
+            if not lane.users:
+                lane.finish()
+
     def _best(self) -> _Lane:
         """Return the stream with the fewest calls, of these an open one: others have to wait for a turn."""
         lanes = [lane for lane in self._lanes if lane.is_open] if self._turn.locked() else []

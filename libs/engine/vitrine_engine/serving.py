@@ -53,6 +53,8 @@ class Serving(ABC):
         self._slots = asyncio.Semaphore(spec.max_runs)
         self._runs: dict[str, Run] = {}
         self._served: set[Run] = set()
+        self._streams = 0
+        """How many streams of calls are open, which compute beside the runs."""
 
     @property
     def id(self) -> str:
@@ -103,7 +105,7 @@ class Serving(ABC):
         self._output_names = tuple(str(item["name"]) for item in model.outputs)
         self.loaded = await self._load_or_stop(model, request)
         if is_onnx:
-            self._calls = Calls(self._place, self._slots, self.limits, runs)
+            self._calls = Calls(self._place_of_calls, self._slots, self.limits, runs)
         return self.loaded
 
     @abstractmethod
@@ -197,13 +199,31 @@ class Serving(ABC):
             self._served.discard(run)
             self._note_company()
 
+    @contextlib.asynccontextmanager
+    async def _place_of_calls(self, name: str) -> AsyncGenerator[Host, None]:
+        """Give a stream of calls its place, and count it for the block."""
+        async with self._place(name) as host:
+            self._streams += 1
+            self._note_company()
+            try:
+                yield host
+            finally:
+                self._streams -= 1
+                self._note_company()
+
     def _serve(self, run: Run) -> None:
         self._served.add(run)
+        if self._calls is not None:
+            self._calls.finish_unused()
         self._note_company()
 
     def _note_company(self) -> None:
+        if not self.alive:
+            # Of what has ended, it counts who was there when it did.
+            return
+        is_alone = self.is_script or len(self._served) + self._streams == 1
         for run in self._served:
-            run.is_alone = self.is_script or len(self._served) == 1
+            run.is_alone = is_alone
 
     async def _take_slot(self, run: Run) -> bool:
         """Wait for a free slot; False when the run is cancelled before."""

@@ -194,12 +194,19 @@ class ProcessCell:
     async def _read_control(self, control: socket.socket) -> None:
         """Note which runs of a model have ended, and how its process did; it says so itself."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError, ViolationError):
-            while data := await self._loop.sock_recv(control, CONTROL_BYTES):
+            while data := await self._hear(control):
                 message = json.loads(data)
                 if message["is"] == "ended" and message["id"] in self._ended:
                     self._ended[message["id"]].set()
                 elif message["is"] == "died":
                     self.death = checks.whole(message["code"], most=255)
+
+    async def _hear(self, control: socket.socket) -> bytes:
+        try:
+            return await self._loop.sock_recv(control, CONTROL_BYTES)
+        except ConnectionResetError:
+            # It ended with a message of ours unread: the kernel tells that before what it said itself.
+            return await self._loop.sock_recv(control, CONTROL_BYTES)
 
     async def _serve_gate(self, init: Handle, gate: Door) -> None:
         """Answer the init's wishes for forks until the cell ends."""
