@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Literal
 
+import httpx
 from demo import DATA, EXAMPLE, ROOT, Demo
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
 IMAGES = ROOT / "docs" / "images"
 ARGUMENTS = [
@@ -15,6 +16,12 @@ ARGUMENTS = [
 ]
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 MODEL = "owner/digits"
+OWNER_PAGES = {
+    "overview": "/",
+    "model": f"/models/{MODEL}",
+    "links": "/links",
+    "runners": "/operator/runners",
+}
 
 
 def opened(browser: Browser, size: str, scheme: str) -> Page:
@@ -37,8 +44,16 @@ def showcase(browser: Browser, link: str, size: str, scheme: str) -> None:
     page.context.close()
 
 
+def claimed(browser: Browser, link: str) -> None:
+    """Keep what a reviewer sees of the claims, which the demo has had checked."""
+    page = opened(browser, "desktop", "light")
+    page.goto(link)
+    page.locator("#claims").screenshot(path=IMAGES / "claims-desktop-light.png")
+    page.context.close()
+
+
 def owner_pages(browser: Browser, url: str) -> None:
-    """Log in and keep the pages of a model and of its version."""
+    """Log in and keep what an owner, who operates the instance as well, looks at."""
     account = json.loads((DATA / "account.json").read_text())
     page = opened(browser, "desktop", "light")
     page.goto(f"{url}/login")
@@ -46,9 +61,29 @@ def owner_pages(browser: Browser, url: str) -> None:
     page.fill("input[name=password]", account["password"])
     with page.expect_navigation():
         page.keyboard.press("Enter")
-    page.goto(f"{url}/models/{MODEL}")
-    page.screenshot(path=IMAGES / "model-desktop-light.png", full_page=True)
+    for name, path in OWNER_PAGES.items():
+        page.goto(f"{url}{path}")
+        page.screenshot(path=IMAGES / f"{name}-desktop-light.png", full_page=True)
     page.context.close()
+
+
+def verified(browser: Browser, url: str, link: str) -> None:
+    """Keep what the page says of a receipt that a reviewer took along."""
+    base, token = link.rsplit("/s/", 1)
+    files = {"input.image": ("three.png", (EXAMPLE / "samples" / "three.png").read_bytes(), "image/png")}
+    place = f"{base}/api/v1/links/{token}/runs"
+    run = httpx.post(place, files=files, headers={"Prefer": "wait=60"}, timeout=90).raise_for_status().json()
+    visitor = {"X-Vitrine-Visitor": run["visitor"]}
+    receipt = httpx.get(f"{place}/{run['id']}/receipt", headers=visitor).raise_for_status().content
+    for size, scheme in (("desktop", "light"), ("phone", "dark")):
+        page = opened(browser, size, scheme)
+        page.goto(f"{url}/verify")
+        file: FilePayload = {"name": "receipt.json", "mimeType": "application/json", "buffer": receipt}
+        page.set_input_files("#receipt-file", file)
+        with page.expect_navigation():
+            page.click("form[action='/verify'] button.primary")
+        page.screenshot(path=IMAGES / f"verify-{size}-{scheme}.png", full_page=size == "desktop")
+        page.context.close()
 
 
 def main() -> None:
@@ -57,11 +92,13 @@ def main() -> None:
     demo = Demo(0)
     state = demo.state()
     link = demo.vitrine("share", MODEL, "--expires", "14d")["url"]
+    demo.vitrine("share", MODEL, "--blind", "--recipient", "Reviewer 1", "--recipient", "Reviewer 2")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        for size in SIZES:
-            for scheme in ("light", "dark"):
-                showcase(browser, link, size, scheme)
+        for size, scheme in (("desktop", "light"), ("desktop", "dark"), ("phone", "dark")):
+            showcase(browser, link, size, scheme)
+        claimed(browser, link)
+        verified(browser, state["url"], link)
         owner_pages(browser, state["url"])
         browser.close()
 

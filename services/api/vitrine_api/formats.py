@@ -51,9 +51,11 @@ def size(count: float | None) -> str:
 
 
 def duration(milliseconds: float | None) -> str:
-    """Write milliseconds: `0.8 ms`, `42 ms`, `1.3 s`, `2 min 5 s`, `3 h 20 min`."""
+    """Write milliseconds: `< 0.1 ms`, `0.8 ms`, `42 ms`, `1.3 s`, `2 min 5 s`, `3 h 20 min`."""
     if milliseconds is None or not math.isfinite(milliseconds):
         return MISSING
+    if milliseconds < 0.05:
+        return "< 0.1 ms"
     if milliseconds < 999.5:
         return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000

@@ -37,6 +37,7 @@ def test_sizes(count: float | None, words: str) -> None:
     [
         (None, "\u2013"),
         (math.nan, "\u2013"),
+        (0.02, "< 0.1 ms"),
         (0.81, "0.8 ms"),
         (42, "42 ms"),
         (999.7, "1.0 s"),
