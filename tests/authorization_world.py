@@ -7,10 +7,7 @@ from typing import Any
 from api_instance import FILES, PNG, Account, Instance, manifest
 from claims_on_api import finish_check, push_dataset
 from environment_samples import version_with
-from vitrine_common.clock import utcnow
-from vitrine_common.digests import sha256_bytes
-from vitrine_common.documents import Output, Trial
-from vitrine_common.states import TrialState
+from one_of_everything import finished_trial, picture
 
 
 async def made_world(api: Instance) -> dict[str, Any]:
@@ -23,7 +20,7 @@ async def made_world(api: Instance) -> dict[str, Any]:
     link_run, visitor = await _finished_link_run(api, link["token"])
     revoked_run, revoked_visitor = await _finished_link_run(api, revoked["token"])
     assert (await owner_.client.delete(f"/api/v1/links/{revoked['id']}")).status_code == 204
-    trial = await _finished_trial(api, owner_)
+    trial = await finished_trial(api, owner_)
     claims = await _claims(api, owner_, {"holder": visitor, "revoked": revoked_visitor})
     return {
         "claims": claims,
@@ -97,7 +94,7 @@ async def _finished_run(api: Instance, account_: Account, version: dict[str, Any
     path = f"/api/v1/versions/{version['reference'].replace('@', '/')}/runs"
     started = await account_.client.post(path, files={"input.image": ("a.png", PNG, "image/png")})
     assert started.status_code == 202, started.text
-    await api.finish(started.json()["id"], [_picture()])
+    await api.finish(started.json()["id"], [picture()])
     return str(started.json()["id"])
 
 
@@ -105,38 +102,8 @@ async def _finished_link_run(api: Instance, token: str) -> tuple[str, str]:
     files = {"input.image": ("a.png", PNG, "image/png")}
     started = await api.client().post(f"/api/v1/links/{token}/runs", files=files)
     assert started.status_code == 202, started.text
-    await api.finish(started.json()["id"], [_picture()])
+    await api.finish(started.json()["id"], [picture()])
     return str(started.json()["id"]), str(started.json()["visitor"])
-
-
-def _picture() -> Output:
-    return Output(
-        name="image",
-        type="image",
-        digest=sha256_bytes(PNG),
-        size=len(PNG),
-        media_type="image/png",
-        filename="a.png",
-    )
-
-
-async def _finished_trial(api: Instance, account_: Account) -> str:
-    answer = await account_.client.post("/api/v1/trainings", json=training(account_))
-    assert answer.status_code == 202, answer.text
-    made = answer.json()
-    trial = Trial(
-        id=made["id"],
-        owner_id=account_.id,
-        owner=account_.name,
-        model=made["model"],
-        source_digest=made["source_digest"],
-        state=TrialState.SUCCEEDED,
-        outputs=[_picture()],
-        log_digest=sha256_bytes(PNG),
-        finished_at=utcnow(),
-    )
-    await api.database_as("trainer").collection(Trial).insert(trial)
-    return str(made["id"])
 
 
 def training(account_: Account) -> dict[str, Any]:

@@ -19,7 +19,14 @@ SPEC = {**manifest()["spec"], "claims": [CLAIM]}
 
 def picture() -> Output:
     """What a run and a trial made."""
-    return Output(name="image", type="image", digest=sha256_bytes(PNG), size=len(PNG), media_type="image/png")
+    return Output(
+        name="image",
+        type="image",
+        digest=sha256_bytes(PNG),
+        size=len(PNG),
+        media_type="image/png",
+        filename="a.png",
+    )
 
 
 async def parameters_of(api: Instance, owner: Account) -> dict[str, str]:
@@ -42,13 +49,14 @@ async def parameters_of(api: Instance, owner: Account) -> dict[str, str]:
         "check_id": asked.json()["id"],
         "link_id": (await owner.share(version["reference"], blind=True))["id"],
         "invite_id": invite.json()["id"],
-        "trial_id": await _trial(api, owner),
+        "trial_id": await finished_trial(api, owner),
         **await _venue(api, owner, version["reference"]),
         **await _news(api, owner),
     }
 
 
-async def _trial(api: Instance, owner: Account) -> str:
+async def finished_trial(api: Instance, owner: Account) -> str:
+    """A training of the owner that has ended well; return its id."""
     sent = {"manifest": manifest({**manifest()["spec"], "train": {"command": "python echo.py"}})}
     made = (await owner.client.post("/api/v1/trainings", json=sent)).json()
     trial = Trial(

@@ -99,6 +99,7 @@ async def test_several_runners_are_called_by_the_bus(
     await inference_site.start_runner(shared_dir=shared)
     await site.until_by(socket=False)
     await site.answered()
+    assert site.nearby.line_for(site.digest) is None, "an answer does not lead back to one of them"
 
 
 async def test_a_runner_with_another_directory_is_called_by_the_bus(

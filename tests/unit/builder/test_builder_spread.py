@@ -25,4 +25,7 @@ def test_drafts_are_spread_where_the_file_system_can_be_told(tmp_path: Path) -> 
 
 def test_what_cannot_be_spread_stays_as_it_is(tmp_path: Path) -> None:
     spread(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    before = attributes(Path("/proc/self"))
     spread(Path("/proc/self"))
+    assert attributes(Path("/proc/self")) == before
